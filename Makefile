@@ -1,0 +1,38 @@
+# setup | check | test | demo: each sets up what it needs, from python3 (3.11 or newer), git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup check test demo format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "auto-build needs Python 3.11 or newer; name one: make setup PYTHON=python3.12"; exit 3; }
+	@$(PYTHON) -m venv .venv \
+	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 3; }
+	@echo "installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+	@echo "ready: try  make demo"
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n auto -m "not slow"
+
+test: $(READY)
+	$(BIN)/pytest -n auto
+
+demo: $(READY)
+	$(BIN)/auto-build demo
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

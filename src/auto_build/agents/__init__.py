@@ -1,0 +1,1 @@
+"""Agents: the protocol, and one file for each backend."""

@@ -1,0 +1,320 @@
+r"""A deterministic agent that plays a script: for demos, tests and benchmarks.
+
+A script is TOML or JSON. Each turn names its chunk, and the attempt and round it is for; 0 or
+nothing stands for any:
+
+    [[turn]]
+    chunk = "1-1"
+    attempt = 1        # default: any
+    round = 0          # 0 is the first prompt, 1 the first repair
+    steps = [
+      { do = "say", text = "reading the spec" },
+      { do = "sleep", seconds = 0.5 },
+      { do = "write", path = "src/a.py", text = "x = 1\n" },
+      { do = "append", path = "src/a.py", text = "y = 2\n" },
+      { do = "edit", path = "src/a.py", old = "x = 1", new = "x = 3" },
+      { do = "delete", path = "old.py" },
+      { do = "run", command = "python3 -m compileall src" },
+      { do = "commit", message = "half of it" },
+      { do = "spawn", command = "sleep 600" },
+      { do = "hang" },
+      { do = "fail", text = "I give up" },
+      { do = "raise", text = "a bug in the agent" },
+    ]
+
+Paths are relative to the worktree; an absolute path is taken as it is, as a careless agent would.
+A chunk without a turn changes nothing. Commands run in one guarded shell each; `spawn` leaves its
+program running until the prompt ends.
+"""
+
+import asyncio
+import json
+import shlex
+import tomllib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auto_build.agents.base import AgentEvent, Doing, Ended, Problem, SessionSpec, Stop, Text
+from auto_build.errors import UsageProblem
+from auto_build.process import Processes
+
+_TAIL: Final = 2_000
+_STEP_LIMIT_S: Final = 24 * 3600.0
+
+
+class _Step(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Say(_Step):
+    """Say something."""
+
+    do: Literal["say"]
+    text: str
+
+
+class Sleep(_Step):
+    """Work for a while, in seconds."""
+
+    do: Literal["sleep"]
+    seconds: float = Field(ge=0)
+
+
+class Write(_Step):
+    """Write a whole file."""
+
+    do: Literal["write"]
+    path: str
+    text: str
+
+
+class Append(_Step):
+    """Add to the end of a file."""
+
+    do: Literal["append"]
+    path: str
+    text: str
+
+
+class Edit(_Step):
+    """Replace a text that must be there."""
+
+    do: Literal["edit"]
+    path: str
+    old: str
+    new: str
+
+
+class Delete(_Step):
+    """Delete a file."""
+
+    do: Literal["delete"]
+    path: str
+
+
+class Run(_Step):
+    """Run a shell command line; its failure is said and gone over."""
+
+    do: Literal["run"]
+    command: str
+
+
+class Commit(_Step):
+    """Commit everything, as an agent that commits by itself."""
+
+    do: Literal["commit"]
+    message: str
+
+
+class Spawn(_Step):
+    """Start a program in the background and leave it running."""
+
+    do: Literal["spawn"]
+    command: str
+
+
+class Hang(_Step):
+    """Never come back."""
+
+    do: Literal["hang"]
+
+
+class Fail(_Step):
+    """End with an error."""
+
+    do: Literal["fail"]
+    text: str = "the script says so"
+
+
+class Raise(_Step):
+    """Crash."""
+
+    do: Literal["raise"]
+    text: str = "the script says so"
+
+
+Step = Annotated[
+    Say | Sleep | Write | Append | Edit | Delete | Run | Commit | Spawn | Hang | Fail | Raise,
+    Field(discriminator="do"),
+]
+
+
+class Turn(_Step):
+    """What the agent does at one prompt."""
+
+    chunk: str
+    attempt: int = Field(default=0, ge=0)
+    round: int = Field(default=0, ge=0)
+    steps: tuple[Step, ...]
+
+
+class Script(_Step):
+    """All turns; `pace` multiplies every sleep."""
+
+    turn: tuple[Turn, ...] = ()
+    pace: float = Field(default=1.0, ge=0)
+
+    def find(self, chunk: str, attempt: int, round_: int) -> Turn | None:
+        """Return the turn for a prompt: one for just this attempt before one for any."""
+        fitting = [
+            turn
+            for turn in self.turn
+            if turn.chunk == chunk and turn.round == round_ and turn.attempt in {0, attempt}
+        ]
+        return max(fitting, key=lambda turn: turn.attempt, default=None)
+
+
+class ScriptFails(Exception):
+    """A step says that the agent fails, or it cannot be done."""
+
+
+class ScriptedCrash(RuntimeError):
+    """What a `raise` step raises."""
+
+
+def load_script(path: Path) -> Script:
+    """Read a script.
+
+    Raises:
+        UsageProblem: it is missing, no TOML or JSON, or no script; every wrong place at once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return Script.model_validate(raw)
+    except FileNotFoundError as error:
+        raise UsageProblem(
+            f"the scripted agent has no script at {path}",
+            hint="write one, or choose another agent with --agent",
+        ) from error
+    except ValidationError as error:
+        places = [
+            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
+            for one in error.errors(include_url=False)
+        ]
+        raise UsageProblem(f"{path} is no script:\n  " + "\n  ".join(places)) from error
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"{path} cannot be read as a script: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedAgent:
+    """Plays `script`."""
+
+    name: str
+    script: Script
+    processes: Processes
+
+    async def check(self) -> list[Problem]:
+        """A script needs nothing."""
+        return []
+
+    async def start(self, spec: SessionSpec) -> "ScriptedSession":
+        """Start a session at the spec's attempt and round."""
+        return ScriptedSession(self, spec)
+
+
+class ScriptedSession:
+    """Plays one turn for each prompt."""
+
+    def __init__(self, agent: ScriptedAgent, spec: SessionSpec) -> None:
+        self._agent = agent
+        self._spec = spec
+        self._round = spec.round
+        self._spawned: list[asyncio.Task[object]] = []
+
+    async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
+        """Play the turn for this prompt; the prompt's text is only logged."""
+        seat = self._spec.seat
+        with self._spec.log.open("a", encoding="utf-8") as log:
+            log.write(f"--- prompt, round {self._round}\n{text}\n--- script\n")
+        turn = self._agent.script.find(seat.chunk, seat.attempt, self._round)
+        self._round += 1
+        try:
+            for step in turn.steps if turn else ():
+                yield _announce(step)
+                await self._play(step)
+            yield Ended(Stop.DONE)
+        except ScriptFails as failure:
+            yield Ended(Stop.ERROR, str(failure))
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Stop what was spawned."""
+        spawned, self._spawned = self._spawned, []
+        for task in spawned:
+            task.cancel()
+        await asyncio.gather(*spawned, return_exceptions=True)
+
+    async def _play(self, step: Step) -> None:
+        match step:
+            case Say():
+                return
+            case Sleep():
+                await asyncio.sleep(step.seconds * self._agent.script.pace)
+            case Hang():
+                await asyncio.Event().wait()
+            case Fail():
+                raise ScriptFails(step.text)
+            case Raise():
+                raise ScriptedCrash(step.text)
+            case Run():
+                await self._shell(step.command)
+            case Commit():
+                message = shlex.quote(step.message)
+                await self._shell(f"git add -A && git commit -q -m {message}")
+            case Spawn():
+                self._spawned.append(asyncio.create_task(self._shell(step.command)))
+                await asyncio.sleep(0.05)  # let it begin, as a real child would have
+            case _:
+                self._change(step)
+
+    def _change(self, step: Write | Append | Edit | Delete) -> None:
+        path = self._spec.cwd / step.path
+        try:
+            match step:
+                case Write():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(step.text, encoding="utf-8")
+                case Append():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("a", encoding="utf-8") as file:
+                        file.write(step.text)
+                case Delete():
+                    path.unlink()
+                case Edit():
+                    text = path.read_text(encoding="utf-8")
+                    if step.old not in text:
+                        raise ScriptFails(f"{step.path} does not hold {step.old!r}")
+                    path.write_text(text.replace(step.old, step.new, 1), encoding="utf-8")
+        except OSError as error:
+            raise ScriptFails(f"{step.path}: {error.strerror}") from error
+
+    async def _shell(self, command: str) -> object:
+        return await self._agent.processes.run_guarded(
+            ("sh", "-c", command),
+            cwd=self._spec.cwd,
+            env=self._spec.env,
+            limit_s=_STEP_LIMIT_S,
+            tail_limit=_TAIL,
+            log=self._spec.log,
+        )
+
+
+def _announce(step: Step) -> AgentEvent:
+    match step:
+        case Say():
+            return Text(step.text)
+        case Write() | Append() | Edit() | Delete():
+            return Doing(f"{step.do} {step.path}")
+        case Run() | Spawn():
+            return Doing(f"{step.do} {step.command}")
+        case Sleep():
+            return Doing("thinking")
+        case Commit() | Hang() | Fail() | Raise():
+            return Doing(step.do)

@@ -1,0 +1,1 @@
+"""The command line: argv, the run.py flags, exit codes."""

@@ -1,0 +1,76 @@
+"""Requests to the engine: the output of deciding. Never stored; each can be repeated safely.
+
+Every command knows the event that records its start. That event is journaled before the effect, so
+that a crash leaves a trace.
+"""
+
+from dataclasses import dataclass
+
+from auto_build.core.events import AttemptStarted, GateStarted, LandStarted, RepairStarted
+from auto_build.core.plan import ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Cut a worktree from staging's head and give the chunk to an agent."""
+
+    chunk: ChunkId
+    attempt: int
+    slot: int
+    alone: bool = False
+
+    @property
+    def started(self) -> AttemptStarted:
+        """The fact that this was begun."""
+        return AttemptStarted(self.chunk, self.attempt, self.slot, self.alone)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Give the failing output back to the agent, on top of `commit`, in its worktree."""
+
+    chunk: ChunkId
+    attempt: int
+    round: int
+    slot: int
+    commit: str
+    head: str
+    feedback: str
+
+    @property
+    def started(self) -> RepairStarted:
+        """The fact that this was begun."""
+        return RepairStarted(self.chunk, self.round)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Merge the work onto staging's head, off-tree, and check exactly that tree in the slot."""
+
+    chunk: ChunkId
+    attempt: int
+    slot: int
+    base: str
+    commit: str
+
+    @property
+    def started(self) -> GateStarted:
+        """The fact that this was begun."""
+        return GateStarted(self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Move staging from `head` to `candidate`, or find that it is there already."""
+
+    chunk: ChunkId
+    candidate: str
+    head: str
+
+    @property
+    def started(self) -> LandStarted:
+        """The fact that this was begun."""
+        return LandStarted(self.chunk)
+
+
+Command = StartAttempt | Repair | Gate | Land

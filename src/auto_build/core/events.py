@@ -1,0 +1,284 @@
+"""Facts about a run. Each is journaled once, in order; `state.apply` folds them into a RunState.
+
+An event holds what happened and nothing that can be computed from earlier ones. The time of an
+event is the journal's business. Commit, tree and head ids are full hexadecimal object ids.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from auto_build.core.plan import ChunkId, Plan
+
+
+class Outcome(StrEnum):
+    """How a chunk's try ended when nothing of it could land."""
+
+    NO_CHANGE = "no-change"
+    AGENT_ERROR = "agent-error"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    CAPTURE_FAILED = "capture-failed"
+    CHECKS_RED = "checks-red"
+    CONFLICT = "conflict"
+
+
+class Ending(StrEnum):
+    """How a session of the coordinator ended."""
+
+    DONE = "done"
+    UNFINISHED = "unfinished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One command that was run on a candidate.
+
+    `code` is its exit code, or None where it was stopped at its time limit; `seconds` is wall
+    time; `output` is the tail of what it printed, bounded by `checks.OUTPUT_TAIL`; `note` says
+    what the verdict rests on where that is more than the exit code.
+    """
+
+    command: str
+    passed: bool
+    code: int | None
+    seconds: float
+    output: str = ""
+    note: str = ""
+
+
+# --- the run -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A build of `plan` begins on `base`.
+
+    `landed` maps chunks to commits already in the base or in staging that carry this spec's
+    trailers; `attempts` holds the highest attempt number pinned earlier, so that no pin is re-used.
+    """
+
+    plan: Plan
+    base: str
+    landed: Mapping[ChunkId, str] = field(default_factory=dict)
+    attempts: Mapping[ChunkId, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A coordinator took up the run, with so many worker slots and repair rounds per attempt."""
+
+    slots: int
+    repair_rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """The coordinator let the run go."""
+
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChanged:
+    """The plan file was edited between sessions; `attempts` as in `RunStarted`, for new chunks."""
+
+    plan: Plan
+    attempts: Mapping[ChunkId, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """No agent is started any more in this session; what is under way goes on to its end."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunMerged:
+    """Staging was brought into the user's branch, as `commit`."""
+
+    branch: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDiscarded:
+    """Staging was thrown away, its last commit kept under the ref `pin`."""
+
+    pin: str
+
+
+# --- a chunk -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkReset:
+    """Somebody wants the chunk to be done again."""
+
+    chunk: ChunkId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSkipped:
+    """Somebody says that the chunk needs no doing; nothing was checked."""
+
+    chunk: ChunkId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """An agent is about to be given the chunk, in a worker slot."""
+
+    chunk: ChunkId
+    attempt: int
+    slot: int
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStarted:
+    """The agent is about to be given the failing output."""
+
+    chunk: ChunkId
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLost:
+    """The coordinator ended while the agent was at work; what it left is pinned."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCaptured:
+    """The agent's work is committed as `commit` on top of `base`, and pinned under `pin`.
+
+    `touched` are the paths that differ between the two. `seconds` is the session's wall time.
+    """
+
+    chunk: ChunkId
+    base: str
+    commit: str
+    pin: str
+    touched: tuple[str, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """The agent stopped and there is nothing to put before the gate."""
+
+    chunk: ChunkId
+    outcome: Outcome
+    detail: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateStarted:
+    """The chunk's work is about to be merged onto staging's head and checked."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class GateLost:
+    """The coordinator ended while the gate was at work."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePassed:
+    """`candidate` (on top of `head`) is green, and is meant to land: the intent of the landing.
+
+    `unverified` holds what no command could check and QA or a person has to.
+    """
+
+    chunk: ChunkId
+    candidate: str
+    head: str
+    checks: tuple[CheckResult, ...] = ()
+    unverified: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRejected:
+    """`candidate` is red; `feedback` is what the agent is told, `commit` its work to go on from."""
+
+    chunk: ChunkId
+    candidate: str
+    head: str
+    commit: str
+    feedback: str
+    checks: tuple[CheckResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateConflicted:
+    """The work does not merge onto `head`, nor does its replay; `paths` are in conflict."""
+
+    chunk: ChunkId
+    head: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LandStarted:
+    """Staging is about to be moved to the candidate."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class LandLost:
+    """The coordinator ended while staging was being moved; git knows whether it was."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateLanded:
+    """Staging's head is or contains `commit`; `view` says why the worktree is behind, if it is."""
+
+    chunk: ChunkId
+    commit: str
+    view: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LandingVoided:
+    """Staging was moved by somebody else since the candidate was built; it is gated again."""
+
+    chunk: ChunkId
+    head: str
+
+
+ChunkEvent = (
+    ChunkReset
+    | ChunkSkipped
+    | AttemptStarted
+    | RepairStarted
+    | AttemptLost
+    | WorkCaptured
+    | AttemptEnded
+    | GateStarted
+    | GateLost
+    | CandidatePassed
+    | CandidateRejected
+    | CandidateConflicted
+    | LandStarted
+    | LandLost
+    | CandidateLanded
+    | LandingVoided
+)
+RunEvent = (
+    RunStarted | SessionOpened | SessionClosed | PlanChanged | RunPaused | RunMerged | RunDiscarded
+)
+Event = RunEvent | ChunkEvent

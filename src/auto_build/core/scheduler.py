@@ -1,0 +1,202 @@
+"""What to do next, given a state. Pure, deterministic, and never stuck.
+
+Order of service: finish what is nearly done first (land, gate, repair), then start new chunks,
+those with the longest way to the end first. At most one candidate is between gate and staging.
+A chunk that was set aside starts when nothing else runs or could, and then runs alone.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from auto_build.core import events as ev
+from auto_build.core.claims import BadClaim, Claim, first_overlap
+from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.graph import length_to_end
+from auto_build.core.plan import ChunkId
+from auto_build.core.state import (
+    Done,
+    Failed,
+    Gating,
+    Landing,
+    Passed,
+    Pending,
+    Queued,
+    Rejected,
+    Running,
+    RunState,
+    SetAside,
+    apply,
+)
+
+
+def decide(state: RunState, *, slots: int) -> tuple[Command, ...]:
+    """Return every command that can be started now, with `slots` worker slots."""
+    commands: list[Command] = []
+    while (command := _first(state, slots)) is not None:
+        commands.append(command)
+        state = apply(state, command.started)
+    return tuple(commands)
+
+
+def lost(state: RunState) -> tuple[ev.Event, ...]:
+    """Return the events that account for what a dead coordinator had begun and not ended."""
+    return tuple(event for chunk in state.chunks for event in _lost(state, chunk))
+
+
+def blocked(state: RunState) -> Mapping[ChunkId, tuple[ChunkId, ...]]:
+    """Return the chunks that can never start as things stand, with the failed ones behind it."""
+    roots: dict[ChunkId, tuple[ChunkId, ...]] = {}
+    for chunk in state.chunks:
+        if isinstance(state.chunks[chunk], Pending | SetAside) and (
+            found := _failed_above(state, chunk)
+        ):
+            roots[chunk] = found
+    return roots
+
+
+def waits_for(state: RunState, chunk: ChunkId) -> tuple[ChunkId, ...]:
+    """Return what a pending chunk waits for: dependencies first, else the holders of its claims."""
+    needs = state.plan.needs[chunk] | state.plan.follows[chunk]
+    missing = tuple(
+        one for one in state.plan.chunks if one in needs and not _let_through(state, chunk, one)
+    )
+    return missing or tuple(_in_the_way(state, chunk))
+
+
+def _first(state: RunState, slots: int) -> Command | None:
+    nearly_done = _land(state) or _gate(state)
+    if nearly_done or state.paused:
+        return nearly_done
+    return _repair(state) or _start(state, slots)
+
+
+def _land(state: RunState) -> Land | None:
+    for chunk, now in state.chunks.items():
+        if isinstance(now, Passed):
+            return Land(chunk, now.candidate, now.head)
+    return None
+
+
+def _gate(state: RunState) -> Gate | None:
+    if any(isinstance(now, Gating | Passed | Landing) for now in state.chunks.values()):
+        return None
+    for chunk in state.queue:
+        now = state.chunks[chunk]
+        if isinstance(now, Queued) and not _trespasses(state, chunk, now):
+            return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
+    return None
+
+
+def _trespasses(state: RunState, chunk: ChunkId, now: Queued) -> bool:
+    """Say whether the work was written into what a chunk still at work holds: it lands after it.
+
+    Chunks at work never wait for queued ones, so this cannot go in a circle.
+    """
+    outside = [claim for path in now.work.outside for claim in _claims(path)]
+    return any(
+        first_overlap(outside, state.held(other))
+        for other, busy in state.live.items()
+        if other != chunk and isinstance(busy, Running | Rejected)
+    )
+
+
+def _claims(path: str) -> Iterator[Claim]:
+    try:
+        yield Claim.parse(path)
+    except BadClaim:  # no claim can spell this name, so nobody holds it
+        return
+
+
+def _repair(state: RunState) -> Repair | None:
+    for chunk, now in state.chunks.items():
+        if isinstance(now, Rejected):
+            attempt = now.attempt
+            return Repair(
+                chunk=chunk,
+                attempt=attempt.number,
+                round=attempt.round + 1,
+                slot=attempt.slot,
+                commit=now.commit,
+                head=now.head,
+                feedback=now.feedback,
+            )
+    return None
+
+
+def _start(state: RunState, slots: int) -> StartAttempt | None:
+    live = state.live
+    taken = {now.attempt.slot for now in live.values()}
+    if len(taken) >= slots or any(now.attempt.alone for now in live.values()):
+        return None
+    slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    for chunk in _by_urgency(state):
+        now = state.chunks[chunk]
+        if isinstance(now, Pending) and _can_start(state, chunk):
+            return StartAttempt(chunk, now.attempts + 1, slot)
+    if live:
+        return None
+    for chunk in _by_urgency(state):
+        now = state.chunks[chunk]
+        if isinstance(now, SetAside) and _can_start(state, chunk):
+            return StartAttempt(chunk, now.attempts + 1, slot, alone=True)
+    return None
+
+
+def _by_urgency(state: RunState) -> list[ChunkId]:
+    length = length_to_end(state.plan)
+    return sorted(state.chunks, key=lambda chunk: -length[chunk])  # stable: then as listed
+
+
+def _can_start(state: RunState, chunk: ChunkId) -> bool:
+    needs = state.plan.needs[chunk] | state.plan.follows[chunk]
+    if not all(_let_through(state, chunk, one) for one in needs):
+        return False
+    return next(_in_the_way(state, chunk), None) is None
+
+
+def _let_through(state: RunState, chunk: ChunkId, upstream: ChunkId) -> bool:
+    now = state.chunks[upstream]
+    if isinstance(now, Done):
+        return True
+    if upstream in state.plan.needs[chunk]:
+        return False
+    return isinstance(now, Failed) or (
+        isinstance(now, Pending | SetAside) and bool(_failed_above(state, upstream))
+    )
+
+
+def _in_the_way(state: RunState, chunk: ChunkId) -> Iterator[ChunkId]:
+    """Yield the live chunks beside which `chunk` must not run."""
+    claims = state.held(chunk)
+    phase = state.plan.phase_of[chunk]
+    for other in state.live:
+        theirs = state.plan.chunks[other].claims
+        silent = not theirs or not state.plan.chunks[chunk].claims
+        if (silent and state.plan.phase_of[other] == phase) or first_overlap(
+            claims, state.held(other)
+        ):
+            yield other
+
+
+def _failed_above(state: RunState, chunk: ChunkId) -> tuple[ChunkId, ...]:
+    seen: set[ChunkId] = set()
+    todo = list(state.plan.needs[chunk])
+    while todo:
+        one = todo.pop()
+        if one not in seen and not isinstance(state.chunks[one], Done):
+            seen.add(one)
+            todo.extend(state.plan.needs[one])
+    return tuple(
+        one for one in state.chunks if one in seen and isinstance(state.chunks[one], Failed)
+    )
+
+
+def _lost(state: RunState, chunk: ChunkId) -> Iterator[ev.Event]:
+    match state.chunks[chunk]:
+        case Running():
+            yield ev.AttemptLost(chunk)
+        case Gating():
+            yield ev.GateLost(chunk)
+        case Landing():
+            yield ev.LandLost(chunk)
+        case _:
+            return

@@ -1,0 +1,275 @@
+"""What any screen shows: a RunState, with times, as plain rows. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from auto_build.core import events as ev
+from auto_build.core.dialects import FileStatus
+from auto_build.core.plan import ChunkId
+from auto_build.core.scheduler import blocked, waits_for
+from auto_build.core.state import (
+    ChunkState,
+    Failed,
+    Gating,
+    Landed,
+    Landing,
+    Live,
+    Passed,
+    Pending,
+    Queued,
+    Rejected,
+    Running,
+    RunState,
+    SetAside,
+    Skipped,
+)
+
+
+class Label(StrEnum):
+    """A chunk's state in one word."""
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    RUNNING = "running"
+    REPAIRING = "repairing"
+    QUEUED = "queued"
+    CHECKING = "checking"
+    LANDING = "landing"
+    LANDED = "landed"
+    SET_ASIDE = "set aside"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When things happened, in seconds since the epoch: a second fold of the same records.
+
+    `since` is when a chunk came into its present state; `agent_s` and `gate_s` add up what was
+    spent on it; `durations` are the times from start to landing of the chunks that landed.
+    """
+
+    first: float = 0.0
+    last: float = 0.0
+    since: Mapping[ChunkId, float] = field(default_factory=dict)
+    started: Mapping[ChunkId, float] = field(default_factory=dict)
+    agent_s: Mapping[ChunkId, float] = field(default_factory=dict)
+    gate_s: Mapping[ChunkId, float] = field(default_factory=dict)
+    durations: tuple[float, ...] = ()
+    conflicts: int = 0
+    repairs: int = 0
+
+    def seen(self, at: float, event: ev.Event) -> "Times":
+        """Return the times after one more record."""
+        if isinstance(event, ev.RunStarted):
+            return Times(first=at, last=at)
+        if isinstance(event, ev.RunEvent):
+            return _with(self, last=at)
+        chunk = event.chunk
+        changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
+        match event:
+            case ev.AttemptStarted():
+                changes["started"] = {**self.started, chunk: at}
+            case ev.RepairStarted():
+                changes["repairs"] = self.repairs + 1
+            case ev.WorkCaptured() | ev.AttemptEnded():
+                spent = self.agent_s.get(chunk, 0.0) + event.seconds
+                changes["agent_s"] = {**self.agent_s, chunk: spent}
+            case ev.CandidatePassed() | ev.CandidateRejected() | ev.CandidateConflicted():
+                spent = self.gate_s.get(chunk, 0.0) + at - self.since.get(chunk, at)
+                changes["gate_s"] = {**self.gate_s, chunk: spent}
+                changes["conflicts"] = self.conflicts + isinstance(event, ev.CandidateConflicted)
+            case ev.CandidateLanded():
+                changes["durations"] = (*self.durations, at - self.started.get(chunk, at))
+            case _:
+                pass
+        return _with(self, **changes)
+
+
+def _with(times: Times, **changes: Any) -> Times:
+    fields = {name: getattr(times, name) for name in Times.__slots__}
+    return Times(**{**fields, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One chunk on a screen. `note` is the reason or the thing waited for; times are seconds."""
+
+    id: str
+    title: str
+    phase: str
+    label: Label
+    attempt: int
+    slot: int | None
+    since: float | None
+    note: str
+    commit: str
+    claims: tuple[str, ...]
+    outside: tuple[str, ...]
+    unverified: str
+    pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run on a screen."""
+
+    spec: str
+    title: str
+    rows: tuple[Row, ...]
+    queue: tuple[str, ...]
+    open: bool
+    merged: str
+    discarded: bool
+    times: Times
+
+    def count(self, *labels: Label) -> int:
+        """Return how many chunks are in one of these states."""
+        return sum(row.label in labels for row in self.rows)
+
+    @property
+    def done(self) -> int:
+        """How many chunks need nothing more."""
+        return self.count(Label.LANDED, Label.SKIPPED)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk is done."""
+        return self.done == len(self.rows)
+
+    def at(self, *labels: Label) -> tuple[Row, ...]:
+        """Return the rows in one of these states, in the plan's order."""
+        return tuple(row for row in self.rows if row.label in labels)
+
+
+def build_view(spec: str, state: RunState, times: Times) -> View:
+    """Return what a screen shows of a state."""
+    stuck = blocked(state)
+    rows = tuple(_row(state, chunk, times, stuck) for chunk in state.chunks)
+    merged = f"{state.merged.branch} at {state.merged.commit[:10]}" if state.merged else ""
+    return View(
+        spec=spec,
+        title=state.plan.title,
+        rows=rows,
+        queue=tuple(state.queue),
+        open=state.open,
+        merged=merged,
+        discarded=state.discarded,
+        times=times,
+    )
+
+
+def plan_notes(state: RunState) -> dict[ChunkId, dict[str, Any]]:
+    """Return what the plan file says of each chunk: its status, and how it came to it."""
+    stuck = blocked(state)
+    return {chunk: _note(now, stuck.get(chunk, ())) for chunk, now in state.chunks.items()}
+
+
+def _note(now: ChunkState, roots: Iterable[ChunkId]) -> dict[str, Any]:
+    by = list(roots)
+    note: dict[str, Any] = {"status": _file_status(now, blocked_by=bool(by)).value}
+    attempts = now.attempt.number if isinstance(now, Live) else now.attempts
+    if attempts:
+        note["attempts"] = attempts
+    match now:
+        case Landed():
+            note["commit"] = now.commit
+            if now.unverified:
+                note["to_be_verified"] = now.unverified
+        case Failed():
+            note["reason"] = f"{now.outcome.value}: {now.reason.partition(chr(10))[0]}"
+        case Skipped():
+            note["reason"] = now.why
+        case _ if by:
+            note["reason"] = f"blocked by {', '.join(by)}"
+        case _:
+            pass
+    return note
+
+
+def _file_status(now: ChunkState, *, blocked_by: bool) -> FileStatus:
+    match now:
+        case Landed() | Skipped():
+            return FileStatus.COMPLETED
+        case Failed():
+            return FileStatus.FAILED
+        case Pending() | SetAside():
+            return FileStatus.BLOCKED if blocked_by else FileStatus.PENDING
+        case _:
+            return FileStatus.IN_PROGRESS
+
+
+def _row(
+    state: RunState,
+    chunk: ChunkId,
+    times: Times,
+    stuck: Mapping[ChunkId, tuple[ChunkId, ...]],
+) -> Row:
+    now = state.chunks[chunk]
+    plan = state.plan.chunks[chunk]
+    phase = state.plan.phase_of[chunk]
+    work = now.work if isinstance(now, Live) and not isinstance(now, Running) else None
+    return Row(
+        id=chunk,
+        title=plan.title or chunk,
+        phase=phase.name or phase.id,
+        label=_label(state, chunk, stuck),
+        attempt=now.attempt.number if isinstance(now, Live) else now.attempts,
+        slot=now.attempt.slot if isinstance(now, Live) else None,
+        since=times.since.get(chunk),
+        note=_reason(state, chunk, stuck),
+        commit=now.commit if isinstance(now, Landed) else "",
+        claims=tuple(claim.text for claim in state.held(chunk)),
+        outside=work.outside if work else (),
+        unverified=now.unverified if isinstance(now, Landed | Passed) else "",
+        pin=now.pin if isinstance(now, Failed) else (work.pin if work else ""),
+    )
+
+
+def _label(  # noqa: C901 - one word for each state
+    state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[ChunkId, ...]]
+) -> Label:
+    if chunk in stuck:
+        return Label.BLOCKED
+    match state.chunks[chunk]:
+        case Pending():
+            return Label.WAITING if waits_for(state, chunk) else Label.PENDING
+        case SetAside():
+            return Label.SET_ASIDE
+        case Running(rejected=None):
+            return Label.RUNNING
+        case Running() | Rejected():
+            return Label.REPAIRING
+        case Queued():
+            return Label.QUEUED
+        case Gating():
+            return Label.CHECKING
+        case Passed() | Landing():
+            return Label.LANDING
+        case Landed():
+            return Label.LANDED
+        case Skipped():
+            return Label.SKIPPED
+        case Failed():
+            return Label.FAILED
+
+
+def _reason(state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[ChunkId, ...]]) -> str:
+    now = state.chunks[chunk]
+    if chunk in stuck:
+        return f"blocked by {', '.join(stuck[chunk])}"
+    match now:
+        case Pending():
+            others = waits_for(state, chunk)
+            return f"after {', '.join(others)}" if others else ""
+        case SetAside():
+            return f"in conflict over {', '.join(now.paths)}: runs alone at the end"
+        case Failed():
+            return f"{now.outcome.value}: {now.reason}"
+        case Skipped():
+            return now.why
+        case _:
+            return ""

@@ -1,0 +1,146 @@
+"""From an agent's worktree to a commit on staging: capture, pin, candidate.
+
+Invariants: a capture moves no branch and runs no hook; work is pinned before anybody is told of
+it; a candidate is built from object ids alone, without touching a worktree.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from auto_build.git.parse import GITLINK, SPEC_TRAILER, Commit, Tree
+from auto_build.git.repo import Conflict, Repo, ref_part
+from auto_build.git.worktree import Worktree
+from auto_build.process import CommandFailed
+
+BRANCHES: Final = "refs/heads/auto-build"
+PINS: Final = "refs/auto-build/attempts"
+DISCARDED: Final = "refs/auto-build/discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """An agent's work: `commit` descends from `base`; `touched` are the paths that differ."""
+
+    base: Commit
+    commit: Commit
+    touched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRefused:
+    """What the agent left cannot become a commit; `why` is for people."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a commit of ours says about itself in its trailers."""
+
+    spec: str
+    chunk: str
+    attempt: int
+    title: str = ""
+
+    def message(self, subject: str) -> str:
+        """Return a commit message with this label's trailers."""
+        return (
+            f"{subject}\n\n{SPEC_TRAILER}: {self.spec}\n"
+            f"Auto-Build-Chunk: {self.chunk}\nAuto-Build-Attempt: {self.attempt}\n"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A merge commit on top of staging's head, not yet checked."""
+
+    commit: Commit
+    tree: Tree
+    head: Commit
+    replayed: bool
+
+
+def branch_of(spec: str) -> str:
+    """Return the full name of a build's staging branch."""
+    return f"{BRANCHES}/{ref_part(spec)}"
+
+
+def pins_of(spec: str) -> str:
+    """Return the prefix of a build's pins."""
+    return f"{PINS}/{ref_part(spec)}/"
+
+
+def pin_of(spec: str, chunk: str, attempt: int, suffix: str = "") -> str:
+    """Return the ref that keeps an attempt's work; `suffix` tells its rounds apart."""
+    return f"{pins_of(spec)}{ref_part(chunk)}/{attempt}{suffix}"
+
+
+async def capture(
+    repo: Repo, slot: Worktree, base: Commit, label: Label
+) -> Captured | CaptureRefused:
+    """Commit what an agent left in its worktree, ignored files excepted.
+
+    The agent's own commits are kept where they build on `base`; else only the outcome is.
+    """
+    try:
+        status = await repo.status(slot.git_dir, slot.path)
+    except CommandFailed as error:
+        return CaptureRefused(f"its worktree cannot be read: {error}")
+    if status.unmerged:
+        return CaptureRefused(f"it left an unfinished merge in {', '.join(status.unmerged)}")
+    head = status.head or base
+    if status.dirty:
+        committed = await _commit_rest(repo, slot, head, label)
+        if isinstance(committed, CaptureRefused):
+            return committed
+        head = committed
+    if head != base and not await repo.is_ancestor(base, head):
+        head = await repo.commit_tree(await repo.tree_of(head), [base], _subject(label))
+    entries = await repo.touched(base, head)
+    if nested := [entry.path for entry in entries if entry.mode == GITLINK]:
+        return CaptureRefused(f"it left a git repository of its own in {', '.join(nested)}")
+    if not entries:
+        head = base
+    return Captured(base, head, tuple(entry.path for entry in entries))
+
+
+async def _commit_rest(
+    repo: Repo, slot: Worktree, head: Commit, label: Label
+) -> Commit | CaptureRefused:
+    try:
+        await repo.git("add", "--all", git_dir=slot.git_dir, work_tree=slot.path)
+        tree = await repo.git("write-tree", git_dir=slot.git_dir, work_tree=slot.path)
+    except CommandFailed as error:
+        return CaptureRefused(f"git cannot take what it left: {error}")
+    return await repo.commit_tree(Tree(tree.stdout.strip()), [head], _subject(label))
+
+
+def _subject(label: Label) -> str:
+    """Return the message of work that has not landed: without trailers, which mean landed."""
+    return f"{label.chunk}: {label.title}\n" if label.title else f"{label.chunk}\n"
+
+
+async def build_candidate(
+    repo: Repo, head: Commit, base: Commit, work: Commit, label: Label
+) -> Candidate | Conflict:
+    """Merge an attempt's work onto staging's head; in conflict, try again commit by commit."""
+    title = f": {label.title}" if label.title else ""
+    message = label.message(f"Land {label.chunk}{title}")
+    if work == base:  # nothing but a verdict to record
+        tree = await repo.tree_of(head)
+        return Candidate(await repo.commit_tree(tree, [head], message), tree, head, replayed=False)
+    merged = await repo.try_merge(head, work)
+    replayed = False
+    if isinstance(merged, Conflict):
+        again = await repo.replay(base, work, head)
+        if isinstance(again, Conflict):
+            return merged
+        work, replayed = again, True
+        merged = await repo.tree_of(again)
+    commit = await repo.commit_tree(merged, [head, work], message)
+    return Candidate(commit, merged, head, replayed)
+
+
+async def onto_head(repo: Repo, candidate: Candidate, work: Commit, label: Label) -> Commit:
+    """Return the candidate's tree as one commit on the head, for the agent to go on from."""
+    return await repo.commit_tree(candidate.tree, [candidate.head], _subject(label), author_of=work)

@@ -1,0 +1,146 @@
+"""git's machine-readable output, read into our types. Pure: text in, values out."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NewType
+
+Commit = NewType("Commit", str)
+Tree = NewType("Tree", str)
+GITLINK: Final = "160000"
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`git status --porcelain=v2 --branch -z`: the commit at HEAD and what differs from it."""
+
+    head: Commit | None
+    branch: str | None
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
+    unmerged: tuple[str, ...]
+
+    @property
+    def dirty(self) -> tuple[str, ...]:
+        """Every path that differs, sorted."""
+        return tuple(sorted({*self.changed, *self.untracked, *self.unmerged}))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a raw diff: the new mode and the path."""
+
+    mode: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A commit that carries our trailers."""
+
+    commit: Commit
+    chunk: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreeEntry:
+    """One worktree as git lists it; `branch` is a full ref name or None where detached."""
+
+    path: str
+    head: str
+    branch: str | None
+    prunable: bool
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """Return the version in `git --version`'s line; (0, 0, 0) where there is none."""
+    found = _VERSION.search(text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else (0, 0, 0)
+
+
+def parse_status(text: str) -> Status:
+    """Read `status --porcelain=v2 --branch -z`."""
+    head: Commit | None = None
+    branch: str | None = None
+    changed: list[str] = []
+    untracked: list[str] = []
+    unmerged: list[str] = []
+    fields = iter(text.split("\0"))
+    for one in fields:
+        match one[:2]:
+            case "# ":
+                _, key, value = one.split(" ", 2)
+                if key == "branch.oid" and value != "(initial)":
+                    head = Commit(value)
+                elif key == "branch.head" and value != "(detached)":
+                    branch = value
+            case "1 ":
+                changed.append(one.split(" ", 8)[8])
+            case "2 ":
+                changed.extend((one.split(" ", 9)[9], next(fields)))
+            case "u ":
+                unmerged.append(one.split(" ", 10)[10])
+            case "? ":
+                untracked.append(one[2:])
+            case _:
+                continue
+    return Status(head, branch, tuple(changed), tuple(untracked), tuple(unmerged))
+
+
+def parse_raw_diff(text: str) -> tuple[Entry, ...]:
+    """Read `diff-tree -r --raw -z --no-renames`."""
+    fields = text.split("\0")
+    return tuple(
+        Entry(meta.split(" ")[1], path)
+        for meta, path in zip(fields[::2], fields[1::2], strict=False)
+        if meta.startswith(":")
+    )
+
+
+def parse_merge_tree(text: str) -> tuple[Tree, tuple[str, ...]]:
+    """Read `merge-tree --write-tree --name-only --no-messages -z`: the tree, conflicted paths."""
+    tree, *paths = text.rstrip("\0").split("\0")
+    return Tree(tree), tuple(dict.fromkeys(paths))
+
+
+def parse_landings(text: str) -> tuple[Landing, ...]:
+    """Read a log written with `LANDING_FORMAT`, newest first."""
+    return tuple(_landings(text))
+
+
+LANDING_FORMAT: Final = (
+    "--format=%H%x00%(trailers:key=Auto-Build-Chunk,valueonly,separator=%x1f)"
+    "%x00%(trailers:key=Auto-Build-Attempt,valueonly,separator=%x1f)"
+    "%x00%(trailers:key=Auto-Build-Spec,valueonly,separator=%x1f)%x00"
+)
+SPEC_TRAILER: Final = "Auto-Build-Spec"
+
+
+def _landings(text: str) -> Iterator[Landing]:
+    fields = [field.strip("\n") for field in text.split("\0")]
+    for commit, chunk, attempt, _spec in zip(
+        fields[::4], fields[1::4], fields[2::4], fields[3::4], strict=False
+    ):
+        if chunk and attempt.isdigit():
+            yield Landing(Commit(commit), chunk, int(attempt))
+
+
+def parse_worktrees(text: str) -> tuple[WorktreeEntry, ...]:
+    """Read `worktree list --porcelain -z`."""
+    return tuple(
+        WorktreeEntry(
+            path=fields["worktree"],
+            head=fields.get("HEAD", ""),
+            branch=fields.get("branch"),
+            prunable="prunable" in fields,
+        )
+        for block in text.split("\0\0")
+        if (fields := dict(_pair(line) for line in block.split("\0") if line)).get("worktree")
+    )
+
+
+def _pair(line: str) -> tuple[str, str]:
+    key, _, value = line.partition(" ")
+    return key, value

@@ -1,0 +1,413 @@
+"""One git repository, as the coordinator uses it.
+
+Every call runs in a stated environment (nothing inherited that begins with GIT_, hooks off), with
+an explicit --git-dir, so that a broken or vanished folder can never make git find another
+repository around it. What cannot be built in is refused here, in words.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
+from auto_build.git import parse
+from auto_build.git.parse import Commit, Entry, Landing, Status, Tree
+from auto_build.process import CommandFailed, Finished, Processes
+
+NEEDED: Final = (2, 38, 0)
+_FLAGS: Final = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.quotePath=false",
+    "core.fsync=all",
+    "commit.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "rerere.enabled=false",
+    "submodule.recurse=false",
+    "advice.detachedHead=false",
+)
+_NAME: Final = "Auto-Build"
+_EMAIL: Final = "auto-build@localhost"
+_LONG: Final = 100
+
+
+def git_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the coordinator's own git: the user's, without GIT_* in it."""
+    kept = {key: value for key, value in inherited.items() if not key.startswith("GIT_")}
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_LITERAL_PATHSPECS": "1",
+        "GIT_EDITOR": "false",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+    }
+
+
+def ref_part(name: str) -> str:
+    """Return `name` as one component of a ref: unchanged where git allows it, else escaped."""
+    safe = quote(name, safe="").replace("~", "%7E")
+    safe = safe.replace("..", ".%2E")
+    if safe.startswith((".", "-")):
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    if safe.endswith((".", ".lock")):
+        safe = f"{safe[: safe.rindex('.')]}%2E{safe[safe.rindex('.') + 1 :]}"
+    if len(safe) > _LONG:
+        safe = f"{safe[: _LONG - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return safe
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two commits that do not merge; these paths need a decision."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repository that Auto-Build can work in.
+
+    `project` is the top of the worktree that the user works in, `git_dir` that worktree's own git
+    folder, `common_dir` the one that all worktrees share. All are absolute and real.
+    """
+
+    processes: Processes
+    project: Path
+    git_dir: Path
+    common_dir: Path
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    async def open(cls, folder: Path, processes: Processes) -> "Repo":
+        """Find the repository around `folder`.
+
+        Raises:
+            EnvironmentUnfit: git is missing or older than 2.38.
+            RepositoryUnfit: there is no repository, or it is bare or a submodule.
+        """
+        await require_git(processes)
+        if not folder.is_dir():
+            raise RepositoryUnfit(f"{folder} is not a folder", hint="check --project-dir")
+        env = git_environment(os.environ)
+
+        async def ask(*args: str) -> str:
+            done = await processes.run(
+                "git", "rev-parse", *args, cwd=folder, env=env, ok=(0, 1, 128)
+            )
+            return done.stdout.strip("\n") if done.code == 0 else ""
+
+        if not (git_dir := await ask("--absolute-git-dir")):
+            raise await _no_repository(folder, processes, env)
+        if not (top := await ask("--show-toplevel")):
+            raise RepositoryUnfit(
+                f"{git_dir} is a bare repository, or {folder} is inside a .git folder",
+                hint="run this in a checkout: git clone or git worktree add makes one",
+            )
+        if await ask("--show-superproject-working-tree"):
+            raise RepositoryUnfit(
+                f"{top} is a submodule: its worktrees would be tied to the outer repository's",
+                hint="clone the submodule's repository by itself and run there",
+            )
+        common = (folder / await ask("--git-common-dir")).resolve()
+        project = Path(top).resolve()
+        identity = await _identity(processes, project)
+        return cls(processes, project, Path(git_dir).resolve(), common, identity)
+
+    # --- asking --------------------------------------------------------------------------------
+
+    async def git(
+        self,
+        *args: str,
+        ok: Sequence[int] = (0,),
+        stdin: str | None = None,
+        git_dir: Path | None = None,
+        work_tree: Path | None = None,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run git on the shared repository, or on one worktree of it.
+
+        Raises:
+            CommandFailed: git ended with a code not in `ok`.
+        """
+        where = [f"--git-dir={git_dir or self.common_dir}"]
+        if work_tree:
+            where.append(f"--work-tree={work_tree}")
+        flags = [part for flag in _FLAGS for part in ("-c", flag)]
+        return await self.processes.run(
+            "git",
+            *where,
+            *flags,
+            *args,
+            cwd=work_tree or self.common_dir,
+            env={**git_environment(os.environ), **self.identity, **(extra_env or {})},
+            ok=ok,
+            stdin=stdin,
+        )
+
+    async def find_commit(self, name: str) -> Commit | None:
+        """Return the commit that `name` (a ref or an object id) stands for, if there is one."""
+        spec = f"{name}^{{commit}}"
+        done = await self.git(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", spec, ok=(0, 1, 128)
+        )
+        return Commit(done.stdout.strip()) if done.code == 0 else None
+
+    async def require_commit(self, name: str) -> Commit:
+        """Return the commit that `name` stands for.
+
+        Raises:
+            RepositoryUnfit: there is none.
+        """
+        found = await self.find_commit(name)
+        if found is None:
+            raise RepositoryUnfit(f"{name} is no commit in this repository")
+        return found
+
+    async def require_user_head(self) -> Commit:
+        """Return the commit that the user has checked out, on a branch or detached.
+
+        Raises:
+            RepositoryUnfit: the repository has no commit yet.
+        """
+        done = await self.git(
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "HEAD^{commit}",
+            git_dir=self.git_dir,
+            ok=(0, 1, 128),
+        )
+        if done.code != 0:
+            raise RepositoryUnfit(
+                f"{self.project} has no commit yet, so there is nothing to build on",
+                hint="make a first one: git add -A && git commit -m 'Start'",
+            )
+        return Commit(done.stdout.strip())
+
+    async def user_status(self) -> Status:
+        """Return the state of the user's own worktree, without refreshing its index."""
+        return await self.status(self.git_dir, self.project)
+
+    async def status(self, git_dir: Path, work_tree: Path) -> Status:
+        """Return the state of one worktree; ignored files are left out."""
+        done = await self.git(
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "-z",
+            "--untracked-files=all",
+            "--ignore-submodules=none",
+            "--no-renames",
+            git_dir=git_dir,
+            work_tree=work_tree,
+        )
+        return parse.parse_status(done.stdout)
+
+    async def tree_of(self, commit: Commit) -> Tree:
+        """Return a commit's tree."""
+        done = await self.git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+        return Tree(done.stdout.strip())
+
+    async def is_ancestor(self, old: Commit, new: Commit) -> bool:
+        """Say whether `new` contains `old`; an object that is gone is contained in nothing."""
+        done = await self.git("merge-base", "--is-ancestor", old, new, ok=(0, 1, 128))
+        return done.code == 0
+
+    async def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        """Return a best common ancestor, if there is one."""
+        done = await self.git("merge-base", one, other, ok=(0, 1))
+        return Commit(done.stdout.split("\n")[0]) if done.code == 0 else None
+
+    async def touched(self, old: Commit, new: Commit) -> tuple[Entry, ...]:
+        """Return what differs between two commits, file by file, renames as two entries."""
+        done = await self.git(
+            "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-commit-id", old, new
+        )
+        return parse.parse_raw_diff(done.stdout)
+
+    async def commits_between(self, old: Commit, new: Commit) -> tuple[Commit, ...]:
+        """Return the commits that `new` has beyond `old`, oldest first."""
+        done = await self.git("rev-list", "--reverse", "--topo-order", f"{old}..{new}")
+        return tuple(Commit(line) for line in done.stdout.split())
+
+    async def landings(
+        self, spec: str, head: Commit, since: Commit | None = None
+    ) -> tuple[Landing, ...]:
+        """Return the commits of this spec's chunks that `head` contains, newest first."""
+        span = f"{since}..{head}" if since else head
+        trailer = f"{parse.SPEC_TRAILER}: {spec}"
+        done = await self.git(
+            "log",
+            parse.LANDING_FORMAT,
+            "--fixed-strings",
+            f"--grep={trailer}",
+            "--end-of-options",
+            span,
+        )
+        return parse.parse_landings(done.stdout)
+
+    async def refs(self, prefix: str) -> Mapping[str, Commit]:
+        """Return the refs beneath `prefix`, by full name."""
+        done = await self.git("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+        pairs = (line.split(" ") for line in done.stdout.splitlines())
+        return {name: Commit(commit) for name, commit in pairs}
+
+    # --- making, off-tree ------------------------------------------------------------------------
+
+    async def try_merge(self, ours: Commit, theirs: Commit) -> Tree | Conflict:
+        """Merge two commits without touching any worktree or index."""
+        done = await self.git(
+            "merge-tree",
+            "--write-tree",
+            "--name-only",
+            "--no-messages",
+            "-z",
+            "--end-of-options",
+            ours,
+            theirs,
+            ok=(0, 1),
+        )
+        tree, paths = parse.parse_merge_tree(done.stdout)
+        return tree if done.code == 0 else Conflict(paths)
+
+    async def commit_tree(
+        self,
+        tree: Tree,
+        parents: Sequence[Commit],
+        message: str,
+        author_of: Commit | None = None,
+    ) -> Commit:
+        """Make a commit object; no ref moves. `author_of` names a commit whose author is kept."""
+        named = [part for parent in parents for part in ("-p", parent)]
+        author = await self._author(author_of) if author_of else {}
+        done = await self.git("commit-tree", tree, *named, stdin=message, extra_env=author)
+        return Commit(done.stdout.strip())
+
+    async def _author(self, commit: Commit) -> dict[str, str]:
+        done = await self.git("log", "-1", "--format=%an%x00%ae%x00%aI", commit)
+        name, email, date = done.stdout.rstrip("\n").split("\0")
+        return {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email, "GIT_AUTHOR_DATE": date}
+
+    async def replay(self, base: Commit, work: Commit, onto: Commit) -> Commit | Conflict:
+        """Put the commits `base..work` one by one on top of `onto`, as a rebase would.
+
+        A merge commit among them cannot be replayed and counts as a conflict without paths.
+        """
+        head = onto
+        for commit in await self.commits_between(base, work):
+            parents = await self._parents(commit)
+            if len(parents) != 1:
+                return Conflict(())
+            picked = await self._pick(commit, parents[0], head)
+            if isinstance(picked, Conflict):
+                return picked
+            head = picked
+        return head
+
+    async def _pick(self, commit: Commit, parent: Commit, onto: Commit) -> Commit | Conflict:
+        """Apply one commit onto another: a merge whose base is that commit's parent."""
+        ours = await self.commit_tree(await self.tree_of(onto), [parent], "replay: onto\n")
+        merged = await self.try_merge(ours, commit)
+        if isinstance(merged, Conflict):
+            return merged
+        said = await self.git("log", "-1", "--format=%B", commit)
+        return await self.commit_tree(merged, [onto], said.stdout, author_of=commit)
+
+    async def _parents(self, commit: Commit) -> tuple[Commit, ...]:
+        done = await self.git("rev-parse", "--end-of-options", f"{commit}^@")
+        return tuple(Commit(line) for line in done.stdout.split())
+
+    # --- refs ----------------------------------------------------------------------------------
+
+    async def create_ref(self, ref: str, commit: Commit) -> None:
+        """Create a ref, or move it; the old value stays in the reflog only if git keeps one."""
+        await self.git("update-ref", "-m", "auto-build", ref, commit)
+
+    async def swap_ref(self, ref: str, new: Commit, old: Commit, why: str) -> bool:
+        """Move a ref from `old` to `new` in one step; False where it is no longer at `old`.
+
+        Raises:
+            CommandFailed: it is at `old` and git could not move it.
+        """
+        done = await self.git("update-ref", "-m", why, ref, new, old, ok=(0, 1, 128))
+        if done.code == 0:
+            return True
+        if await self.find_commit(ref) != old:
+            return False
+        raise CommandFailed(
+            f"{ref} cannot be moved: {done.stderr.strip()}",
+            hint="check the disk and the permissions of the .git folder, then run again",
+        )
+
+    async def delete_ref(self, ref: str, old: Commit) -> None:
+        """Delete a ref that is still at `old`."""
+        await self.git("update-ref", "-d", ref, old)
+
+    async def log_text(self, *args: str) -> str:
+        """Return what a log or diff command prints, for people; no pager, no external programs."""
+        done = await self.git(*args)
+        return done.stdout
+
+
+async def require_git(processes: Processes) -> tuple[int, int, int]:
+    """Return git's version.
+
+    Raises:
+        EnvironmentUnfit: it is missing or too old.
+    """
+    try:
+        done = await processes.run(
+            "git", "--version", cwd=Path.cwd(), env=git_environment(os.environ)
+        )
+    except CommandFailed as error:
+        raise EnvironmentUnfit(
+            f"git cannot be run: {error}", hint="install git 2.38 or newer"
+        ) from (error)
+    version = parse.parse_version(done.stdout)
+    if version < NEEDED:
+        shown = ".".join(map(str, version))
+        raise EnvironmentUnfit(
+            f"git {shown} is too old: merging without a worktree needs git 2.38",
+            hint="install git 2.38 or newer and put it first in PATH",
+        )
+    return version
+
+
+async def _no_repository(
+    folder: Path, processes: Processes, env: Mapping[str, str]
+) -> RepositoryUnfit:
+    done = await processes.run("git", "rev-parse", "--git-dir", cwd=folder, env=env, ok=(0, 1, 128))
+    if "dubious ownership" in done.stderr:  # git has no exit code of its own for this refusal
+        return RepositoryUnfit(
+            f"git does not trust {folder}: it belongs to another user",
+            hint=f"git config --global --add safe.directory '{folder}'",
+        )
+    return RepositoryUnfit(
+        f"{folder} is not in a git repository",
+        hint="go into your project, or: git init && git add -A && git commit -m 'Start'",
+    )
+
+
+async def _identity(processes: Processes, project: Path) -> dict[str, str]:
+    """Return who signs the commits: the user as git knows them, else Auto-Build."""
+    env = git_environment(os.environ)
+
+    async def get(key: str) -> str:
+        done = await processes.run("git", "config", "--get", key, cwd=project, env=env, ok=(0, 1))
+        return done.stdout.strip()
+
+    name = await get("user.name") or _NAME
+    email = await get("user.email") or _EMAIL
+    return {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": email,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": email,
+    }

@@ -1,0 +1,248 @@
+"""The worktrees of a build: one staging, and one for each worker slot.
+
+They are made once and used again; making them is serialised by one lock, since git's own is not
+enough (12 `worktree add` at once: 35 of 60 failed). Nothing is removed or overwritten here that
+was not pinned before: callers hand in what they know to be safe.
+"""
+
+import asyncio
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from auto_build.errors import RepositoryUnfit
+from auto_build.git.parse import Commit, Status, WorktreeEntry, parse_worktrees
+from auto_build.git.repo import Repo
+
+FOLDER: Final = ".worktrees"
+STAGING: Final = "auto-build"
+WORKER: Final = "auto-build-worker-"
+KEPT: Final = "kept"
+_VIEW: Final = "refs/worktree/auto-build-view"
+_EXCLUDE: Final = f"/{FOLDER}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """One of our worktrees: where it is, and the git folder that belongs to it."""
+
+    path: Path
+    git_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Worktrees:
+    """Makes, resets and removes the worktrees of one repository."""
+
+    repo: Repo
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds them all."""
+        return self.repo.project / FOLDER
+
+    def slot_path(self, slot: int) -> Path:
+        """Return where the worktree of a worker slot is."""
+        return self.folder / f"{WORKER}{slot}"
+
+    @property
+    def staging_path(self) -> Path:
+        """Where the staging worktree is."""
+        return self.folder / STAGING
+
+    async def exclude(self) -> None:
+        """Keep `.worktrees/` out of the user's status, through info/exclude."""
+        path = self.repo.common_dir / "info" / "exclude"
+        try:
+            text = path.read_text() if path.exists() else ""
+            if _EXCLUDE in text.splitlines():
+                return
+            path.parent.mkdir(exist_ok=True)
+            ending = "" if not text or text.endswith("\n") else "\n"
+            path.write_text(f"{text}{ending}{_EXCLUDE}\n")
+        except OSError as error:
+            raise RepositoryUnfit(
+                f"{path} cannot be written: {error.strerror}",
+                hint="the repository must be writable and have space left on its disk",
+            ) from error
+
+    async def listed(self) -> tuple[WorktreeEntry, ...]:
+        """Return every worktree of the repository as git lists them."""
+        done = await self.repo.git("worktree", "list", "--porcelain", "-z")
+        return parse_worktrees(done.stdout)
+
+    def find(self, path: Path) -> Worktree | None:
+        """Return our worktree at `path`, if git knows it and its folder is there."""
+        admin = self._admin(path)
+        return Worktree(path, admin) if admin and path.is_dir() else None
+
+    async def require_staging(self, branch: str) -> Worktree:
+        """Return the staging worktree, checked out on `branch` (a full ref name).
+
+        Raises:
+            RepositoryUnfit: another build's staging is there, something else is in the way, or the
+                branch is checked out elsewhere.
+        """
+        for entry in await self.listed():
+            here = Path(entry.path).resolve() == self.staging_path.resolve()
+            if here and entry.branch not in {None, branch} and not entry.prunable:
+                other = (entry.branch or "").removeprefix("refs/heads/")
+                raise RepositoryUnfit(
+                    f"{self.staging_path} holds another build, {other}",
+                    hint="merge it or discard it first (--merge, --discard with its --spec)",
+                )
+            if not here and entry.branch == branch and not entry.prunable:
+                raise RepositoryUnfit(
+                    f"{branch.removeprefix('refs/heads/')} is checked out in {entry.path}",
+                    hint="check out another branch there: staging must be the only one on it",
+                )
+        short = branch.removeprefix("refs/heads/")
+        return await self._require(self.staging_path, short)
+
+    async def require_slot(self, slot: int, commit: Commit) -> Worktree:
+        """Return a slot's worktree, detached at `commit`, without anything that git would list.
+
+        Ignored files stay: they are the caches that make the next check quick.
+        """
+        worktree = await self._require(self.slot_path(slot), "--detach", commit)
+        self._mend_link(worktree)
+        for args in (
+            ("checkout", "--quiet", "--force", "--detach", commit),
+            ("clean", "-ffdq"),
+        ):
+            await self.repo.git(*args, git_dir=worktree.git_dir, work_tree=worktree.path)
+        return worktree
+
+    def find_slot(self, slot: int) -> Worktree | None:
+        """Return a slot's worktree if it is there; its link to the repository is mended."""
+        worktree = self.find(self.slot_path(slot))
+        if worktree:
+            self._mend_link(worktree)
+        return worktree
+
+    def slots(self) -> tuple[int, ...]:
+        """Return the numbers of the slots that have a worktree, or a folder of that name."""
+        if not self.folder.is_dir():
+            return ()
+        names = (path.name.removeprefix(WORKER) for path in self.folder.glob(f"{WORKER}*"))
+        return tuple(sorted(int(name) for name in names if name.isdigit()))
+
+    async def status(self, worktree: Worktree) -> Status:
+        """Return what differs in a worktree from its HEAD."""
+        return await self.repo.status(worktree.git_dir, worktree.path)
+
+    async def remove(self, path: Path) -> None:
+        """Remove one of our worktrees; a folder that git does not know is left alone."""
+        async with self._making:
+            if self._admin(path) is None:
+                return
+            await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            if self.folder.is_dir() and not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+    async def keep_aside(self, worktree: Worktree, name: str) -> Path:
+        """Move a slot's files out of the way of its next use, as they are; return where to."""
+        async with self._making:
+            taken = len(list((self.folder / KEPT).glob(f"{name}*")))
+            kept = self.folder / KEPT / (f"{name}-{taken + 1}" if taken else name)
+            kept.parent.mkdir(exist_ok=True)
+            worktree.path.rename(kept)
+            link = kept / ".git"
+            if link.is_file():
+                link.unlink()  # it names the slot's git folder, which the next worktree will own
+            return kept
+
+    async def sync_view(self, staging: Worktree, old: Commit, new: Commit) -> str:
+        """Bring the staging worktree's files from `old` to `new`; return why not, if not.
+
+        What the user changed or built in there is never overwritten: git refuses then, and the
+        view stays behind until the next landing.
+        """
+        seen = await self._viewed(staging, old)
+        done = await self.repo.git(
+            "read-tree",
+            "-m",
+            "-u",
+            seen,
+            new,
+            ok=(0, 1, 128),
+            git_dir=staging.git_dir,
+            work_tree=staging.path,
+        )
+        if done.code != 0:
+            return done.stderr.strip().partition("\n")[0]
+        await self.repo.git("update-ref", _VIEW, new, git_dir=staging.git_dir)
+        return ""
+
+    async def _viewed(self, staging: Worktree, old: Commit) -> str:
+        """Return the commit that the view shows: the noted one, unless its index is at `old`."""
+        same = await self.repo.git(
+            "diff-index",
+            "--cached",
+            "--quiet",
+            old,
+            ok=(0, 1),
+            git_dir=staging.git_dir,
+            work_tree=staging.path,
+        )
+        if same.code == 0:
+            return old
+        noted = await self.repo.git(
+            "rev-parse", "--verify", "--quiet", _VIEW, ok=(0, 1), git_dir=staging.git_dir
+        )
+        return noted.stdout.strip() or old
+
+    def clear_locks(self) -> tuple[Path, ...]:
+        """Remove the lock files that a killed git left in our worktrees; return them.
+
+        Only to be called when no git of ours is alive, which the lease shows.
+        """
+        found: list[Path] = []
+        for path in (self.staging_path, *map(self.slot_path, self.slots())):
+            admin = self._admin(path)
+            found.extend(admin.glob("*.lock") if admin else ())
+        found.extend((self.repo.common_dir / "refs" / "heads" / "auto-build").rglob("*.lock"))
+        found.extend((self.repo.common_dir / "refs" / "auto-build").rglob("*.lock"))
+        for lock in found:
+            lock.unlink(missing_ok=True)
+        return tuple(found)
+
+    def _admin(self, path: Path) -> Path | None:
+        """Return the git folder of the worktree at `path`, read from the repository's side."""
+        wanted = path.resolve() / ".git"
+        for link in (self.repo.common_dir / "worktrees").glob("*/gitdir"):
+            with suppress(OSError):
+                named = Path(link.read_text().strip())
+                if (link.parent / named).resolve() == wanted.resolve():
+                    return link.parent
+        return None
+
+    def _mend_link(self, worktree: Worktree) -> None:
+        """Write a worktree's `.git` file anew where an agent broke it."""
+        link = worktree.path / ".git"
+        right = f"gitdir: {worktree.git_dir}\n"
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+        if not link.is_file() or link.is_symlink() or link.read_text() != right:
+            link.unlink(missing_ok=True)
+            link.write_text(right)
+
+    async def _require(self, path: Path, *checkout: str) -> Worktree:
+        async with self._making:
+            if (there := self.find(path)) is not None:
+                return there
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RepositoryUnfit(
+                    f"{path} is in the way: it is no worktree of this repository",
+                    hint="move it elsewhere; auto-build never deletes what it did not make",
+                )
+            await self.repo.git("worktree", "add", "--force", "--quiet", str(path), *checkout)
+            made = self.find(path)
+            if made is None:
+                raise RepositoryUnfit(f"git made no worktree at {path}")
+            return made

@@ -1,0 +1,254 @@
+"""Start, bound and stop programs: the one door to other processes.
+
+Two kinds are started. `run` is for git: short, trusted, its output wanted whole. `run_guarded` is
+for agents and checks: untrusted in what they leave behind, so a guard takes their whole tree down
+with them. Both inherit the lease, an open lock by which the next coordinator can tell whether
+anything that a killed one started is still alive.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from auto_build.errors import EnvironmentUnfit
+
+RUN_LIMIT_S: Final = 600.0
+_STOP_S: Final = 5.0
+_READ: Final = 65536
+LOG_LIMIT: Final = 16 * 1024 * 1024  # bytes of one program's output that are kept in its log
+_GUARD: Final = str(Path(__file__).with_name("guard.py"))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended by itself: its exit code and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A guarded program's end.
+
+    `code` is None where it was stopped at its time limit. `tail` is the end of what it printed
+    (both streams, as they came), at most `tail_limit` characters; `cut` says that there was more.
+    """
+
+    code: int | None
+    tail: str
+    cut: bool
+    seconds: float
+
+
+class CommandFailed(EnvironmentUnfit):
+    """A program that must work did not; the fact holds its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Starts programs that carry the lease `lease`, an open file descriptor, if there is one."""
+
+    lease: int | None = None
+
+    async def run(
+        self,
+        *argv: str,
+        cwd: Path,
+        env: Mapping[str, str],
+        ok: Sequence[int] = (0,),
+        stdin: str | None = None,
+        limit_s: float = RUN_LIMIT_S,
+    ) -> Finished:
+        """Run a short program to its end and return what it printed.
+
+        Raises:
+            CommandFailed: it cannot be started, ended with a code not in `ok`, or took longer than
+                `limit_s` seconds.
+        """
+        try:
+            started = await asyncio.create_subprocess_exec(  # noqa: TID251 - this is the door
+                *argv,
+                cwd=cwd,
+                env=dict(env),
+                stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=self._inherited(),
+            )
+        except OSError as error:
+            raise CommandFailed(
+                f"{argv[0]} cannot be started in {cwd}: {error.strerror}"
+            ) from error
+        given = None if stdin is None else stdin.encode("utf-8", "surrogateescape")
+        try:
+            async with asyncio.timeout(limit_s):
+                out, err = await started.communicate(given)
+        except TimeoutError as error:
+            raise CommandFailed(f"{' '.join(argv)} took longer than {limit_s:.0f} s") from error
+        finally:
+            await _end(started)
+        done = Finished(started.returncode or 0, _decode(out), _decode(err))
+        if done.code not in ok:
+            raise CommandFailed(f"{' '.join(argv)} failed ({done.code}): {done.stderr.strip()}")
+        return done
+
+    async def run_guarded(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        limit_s: float,
+        tail_limit: int,
+        grace_s: float = 5.0,
+        stdin: str = "",
+        log: Path | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Exit:
+        """Run a program under guard, bounded in time and output, and leave nothing of it behind.
+
+        Args:
+            argv: the program and its arguments.
+            cwd: where it runs.
+            env: its whole environment.
+            limit_s: seconds after which it is stopped.
+            tail_limit: characters of output that are returned.
+            grace_s: seconds between being asked to end and being killed.
+            stdin: what it reads.
+            log: where its output is appended, up to `LOG_LIMIT` bytes.
+            on_line: called with each whole line as it comes.
+        """
+        control_read, control_write = os.pipe()
+        guard = (sys.executable, "-I", _GUARD, str(control_read), str(grace_s))
+        try:
+            started = await asyncio.create_subprocess_exec(  # noqa: TID251 - this is the door
+                *guard,
+                *argv,
+                cwd=cwd,
+                env=dict(env),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(control_read, *self._inherited()),
+            )
+        except OSError as error:
+            os.close(control_write)
+            raise CommandFailed(f"nothing can be started in {cwd}: {error.strerror}") from error
+        finally:
+            os.close(control_read)
+        return await _attend(
+            started, control_write, _Sink(log, tail_limit, on_line), stdin, limit_s, grace_s
+        )
+
+    def _inherited(self) -> tuple[int, ...]:
+        return () if self.lease is None else (self.lease,)
+
+
+async def _attend(
+    started: asyncio.subprocess.Process,
+    control: int,
+    sink: "_Sink",
+    stdin: str,
+    limit_s: float,
+    grace_s: float,
+) -> Exit:
+    """See a guarded program to its end; closing `control` is what stops it."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    code: int | None = None
+    open_control = True
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await asyncio.gather(_feed(started, stdin), sink.drain(started))
+                code = await started.wait()
+        os.close(control)
+        open_control = False
+        async with asyncio.timeout(grace_s + 15.0):
+            await sink.drain(started)
+            await started.wait()
+    finally:
+        if open_control:
+            os.close(control)
+        await asyncio.shield(_end(started, grace_s + 15.0))
+        sink.close()
+    return Exit(code, sink.tail, sink.cut, clock() - begun)
+
+
+async def _feed(started: asyncio.subprocess.Process, text: str) -> None:
+    if started.stdin is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read what it is given
+        started.stdin.write(text.encode())
+        await started.stdin.drain()
+    started.stdin.close()
+
+
+async def _end(started: asyncio.subprocess.Process, wait_s: float = 0.0) -> None:
+    """Make sure that a process is gone, by signals if it does not go by itself in `wait_s`."""
+    for ask, patience in ((None, wait_s), (started.terminate, _STOP_S), (started.kill, _STOP_S)):
+        if started.returncode is not None:
+            return
+        if ask is not None:
+            with suppress(ProcessLookupError):
+                ask()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await started.wait()
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+class _Sink:
+    """Takes a program's output: the whole into a bounded log, its end into memory."""
+
+    def __init__(
+        self, log: Path | None, tail_limit: int, on_line: Callable[[str], None] | None
+    ) -> None:
+        self._file: IO[bytes] | None = log.open("ab") if log else None
+        self._room = LOG_LIMIT
+        self._limit = tail_limit
+        self._on_line = on_line
+        self._line = b""
+        self._tail = bytearray()
+        self.cut = False
+
+    @property
+    def tail(self) -> str:
+        return bytes(self._tail).decode("utf-8", "replace")[-self._limit :]
+
+    async def drain(self, started: asyncio.subprocess.Process) -> None:
+        while started.stdout is not None and (data := await started.stdout.read(_READ)):
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._tail += data
+        if len(self._tail) > 4 * self._limit:
+            del self._tail[: -4 * self._limit]
+            self.cut = True
+        if self._file and self._room > 0:
+            self._file.write(data[: self._room])
+            self._file.flush()
+            self._room -= len(data)
+        if self._on_line:
+            *lines, self._line = (self._line + data).split(b"\n")
+            self._line = self._line[-_READ:]
+            for line in lines:
+                self._on_line(line.decode("utf-8", "replace").rstrip("\r"))
+
+    def close(self) -> None:
+        if self._on_line and self._line:
+            self._on_line(self._line.decode("utf-8", "replace"))
+            self._line = b""
+        if self._file:
+            self._file.close()

@@ -1,0 +1,159 @@
+"""Settings: flags over environment over `auto-build.toml` (or [tool.auto-build] in pyproject.toml).
+
+Read once, at the edge, into frozen values; an unknown key or a wrong type is named with its place.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auto_build.errors import UsageProblem
+
+FILE: Final = "auto-build.toml"
+_PYPROJECT: Final = "pyproject.toml"
+_VARIABLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "AUTO_BUILD_PARALLEL": ("run", "parallel"),
+        "AUTO_BUILD_AGENT": ("run", "agent"),
+        "AUTO_BUILD_MODEL": ("run", "model"),
+    }
+)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RunSettings(_Table):
+    """How a build is run. Times are minutes."""
+
+    parallel: int = Field(default=2, ge=1, le=64)
+    agent: str = ""
+    model: str = ""
+    repair_rounds: int = Field(default=2, ge=0, le=20)
+    agent_timeout_min: float = Field(default=60.0, gt=0)
+    check_timeout_min: float = Field(default=15.0, gt=0)
+    max_iterations: int | None = Field(default=None, ge=1)
+    keep_worktrees: bool = False
+    ordered_phases: bool = False
+
+
+class GateSettings(_Table):
+    """What every candidate must pass besides its own verification."""
+
+    checks: tuple[str, ...] = ()
+
+
+class EnvironmentSettings(_Table):
+    """What agents and checks see besides the stated base: names (with `*`), and fixed values."""
+
+    passed: tuple[str, ...] = Field(default=(), alias="pass")
+    set: dict[str, str] = Field(default_factory=dict)
+
+
+class CommandAgent(_Table):
+    """Any program: the prompt on stdin, or in a file that `{prompt_file}` in argv names."""
+
+    kind: Literal["command"] = "command"
+    argv: tuple[str, ...] = Field(min_length=1)
+    prompt: Literal["stdin", "file"] = "stdin"
+
+
+class ScriptedAgent(_Table):
+    """A deterministic agent that plays a script; `{spec_dir}` stands for the spec's folder."""
+
+    kind: Literal["scripted"]
+    script: str = "{spec_dir}/script.toml"
+
+
+AgentSettings = Annotated[CommandAgent | ScriptedAgent, Field(discriminator="kind")]
+
+
+class Settings(_Table):
+    """Everything that can be set."""
+
+    run: RunSettings = RunSettings()
+    gate: GateSettings = GateSettings()
+    environment: EnvironmentSettings = EnvironmentSettings()
+    agents: dict[str, AgentSettings] = Field(default_factory=dict)
+
+    def require_agent(self) -> tuple[str, CommandAgent | ScriptedAgent]:
+        """Return the chosen agent's name and settings.
+
+        Raises:
+            UsageProblem: none is chosen, or the chosen one is not described.
+        """
+        name = self.run.agent or (next(iter(self.agents)) if len(self.agents) == 1 else "")
+        known = ", ".join(sorted(self.agents)) or "none"
+        if not name:
+            raise UsageProblem(
+                f"no agent is chosen (described in {FILE}: {known})",
+                hint=f'name one: --agent NAME, or agent = "NAME" under [run] in {FILE};'
+                " auto-build init writes a file with examples",
+            )
+        if name not in self.agents:
+            raise UsageProblem(
+                f"unknown agent {name!r} (described in {FILE}: {known})",
+                hint=f"describe it in {FILE} as [agents.{name}], or choose one of those",
+            )
+        return name, self.agents[name]
+
+
+def load_settings(
+    project: Path, flags: Mapping[str, Any], environment: Mapping[str, str]
+) -> Settings:
+    """Read the settings of a project.
+
+    Args:
+        project: the top of the user's repository.
+        flags: values for the [run] table that were typed; None means not typed.
+        environment: where AUTO_BUILD_PARALLEL, _AGENT and _MODEL are looked up.
+
+    Raises:
+        UsageProblem: a file is no TOML, or a value is not allowed; all such values at once.
+    """
+    where, raw = _load_table(project)
+    if not isinstance(raw.get("run", {}), dict):
+        raise UsageProblem(f"{where}: [run] is no table", hint="write [run] and keys beneath it")
+    for agent in raw["agents"].values() if isinstance(raw.get("agents"), dict) else ():
+        if isinstance(agent, dict):
+            agent.setdefault("kind", "command")
+    run = dict(raw.get("run", {}))
+    run.update(
+        {_VARIABLES[name][1]: environment[name] for name in _VARIABLES if name in environment}
+    )
+    run.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        return Settings.model_validate({**raw, "run": run})
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']} (got {one['input']!r})"
+            for one in error.errors(include_url=False)
+        ]
+        raise UsageProblem(
+            f"the settings in {where} cannot be used:\n  " + "\n  ".join(lines),
+            hint="docs/guides/settings.md lists every key",
+        ) from error
+
+
+def _load_table(project: Path) -> tuple[str, dict[str, Any]]:
+    own, shared = project / FILE, project / _PYPROJECT
+    if own.is_file():
+        return FILE, _load_toml(own)
+    if shared.is_file():
+        table = _load_toml(shared).get("tool", {}).get("auto-build", {})
+        return f"{_PYPROJECT} [tool.auto-build]", table if isinstance(table, dict) else {}
+    return FILE, {}
+
+
+def _load_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"{path} is no TOML: {error}", hint="mend it there") from error
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Readers of a run: they show, and change nothing."""

@@ -1,0 +1,200 @@
+"""The folders and files of a project: specs, plans, and what the coordinator keeps under .git.
+
+The plan file is written here and nowhere else, atomically; a file that somebody edited meanwhile
+is never overwritten with what was there before.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from auto_build.core.codec import PlanFile, PlanRefused, load_document, read_plan, write_statuses
+from auto_build.core.plan import ChunkId
+from auto_build.errors import EnvironmentUnfit, UsageProblem
+
+HOME: Final = "auto-build"
+PLAN: Final = "implementation_plan.json"
+SPEC: Final = "spec.md"
+
+
+class PlanProblem(UsageProblem):
+    """The plan file cannot be used; `problems` lists why."""
+
+    def __init__(self, path: Path, refused: PlanRefused) -> None:
+        lines = "\n  ".join(map(str, refused.problems))
+        super().__init__(f"{path} is no plan that can be run:\n  {lines}")
+        self.hint = "mend these places; `auto-build plan check` shows them again"
+        self.problems = refused.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One specification: its folder's name, which is also the build's name."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the build."""
+        return self.folder.name
+
+    @property
+    def plan_path(self) -> Path:
+        """Where its plan is."""
+        return self.folder / PLAN
+
+    def load_text(self) -> str:
+        """Return the specification's text; empty where there is none."""
+        path = self.folder / SPEC
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise EnvironmentUnfit(f"{path} cannot be read: {error.strerror}") from error
+
+    def load_plan(self, *, ordered_phases: bool = False) -> PlanFile:
+        """Read the plan.
+
+        Raises:
+            UsageProblem: there is none.
+            PlanProblem: it is not valid.
+        """
+        return load_plan(self.plan_path, ordered_phases=ordered_phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where things are in one project."""
+
+    project: Path
+    common_dir: Path
+
+    @property
+    def specs_dir(self) -> Path:
+        """The folder that holds the specs."""
+        return self.project / HOME / "specs"
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of the journal, the lock and the logs, which no editor or linter sees."""
+        return self.common_dir / "auto-build"
+
+    def logs_dir(self, spec: str) -> Path:
+        """The folder of a build's logs."""
+        return self.state_dir / "logs" / spec
+
+    def specs(self) -> tuple[Spec, ...]:
+        """Return every spec, by name."""
+        if not self.specs_dir.is_dir():
+            return ()
+        folders = sorted(path for path in self.specs_dir.iterdir() if path.is_dir())
+        return tuple(Spec(folder) for folder in folders if not folder.name.startswith("."))
+
+    def require_spec(self, wanted: str) -> Spec:
+        """Return the spec called `wanted`, or whose name begins with `wanted-`.
+
+        Raises:
+            UsageProblem: there is none, or more than one.
+        """
+        specs = self.specs()
+        if exact := [spec for spec in specs if spec.name == wanted]:
+            return exact[0]
+        found = [spec for spec in specs if spec.name.startswith(f"{wanted}-")]
+        if not found and wanted.isdigit():
+            number = wanted.lstrip("0")
+            found = [s for s in specs if s.name.partition("-")[0].lstrip("0") == number]
+        if len(found) == 1:
+            return found[0]
+        names = [spec.name for spec in (found or specs)]
+        if found:
+            raise UsageProblem(
+                f"{wanted!r} fits several specs: {', '.join(names)}", hint="write the whole name"
+            )
+        near = get_close_matches(wanted, names, n=1)
+        there = f"there are: {', '.join(names)}" if names else f"{self.specs_dir} has none"
+        raise UsageProblem(
+            f"there is no spec {wanted!r}; {there}",
+            hint=f"did you mean {near[0]}?" if near else "auto-build init makes the folders",
+        )
+
+
+def load_plan(path: Path, *, ordered_phases: bool = False) -> PlanFile:
+    """Read a plan file.
+
+    Raises:
+        UsageProblem: there is none, or it cannot be read.
+        PlanProblem: it is not valid.
+    """
+    text = _load_text(path)
+    try:
+        return read_plan(text, ordered_phases=ordered_phases)
+    except PlanRefused as refused:
+        raise PlanProblem(path, refused) from refused
+
+
+def _load_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageProblem(
+            f"there is no plan at {path}",
+            hint="write one; `auto-build plan show --schema` prints its form",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{path} is not UTF-8 text: {error}", hint="save it as UTF-8") from error
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be read: {error.strerror}") from error
+
+
+class PlanWriter:
+    """Keeps a plan file's statuses up to date, and what anybody else writes there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, notes: Mapping[ChunkId, Mapping[str, Any]]) -> str:
+        """Write the statuses into the file as it is now; return a warning, or nothing.
+
+        A file that cannot be read back is left as it is: somebody is at work on it.
+        """
+        try:
+            current = _load_text(self._path)
+            text = write_statuses(load_document(current), notes)
+        except (UsageProblem, PlanRefused) as error:
+            return f"the plan file was changed and is left alone: {error}"
+        if text != current:
+            write_atomically(self._path, text)
+        return ""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content in one step, durably, keeping its permissions.
+
+    Raises:
+        EnvironmentUnfit: it cannot be written; the old content is still there.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                Path(name).chmod(path.stat().st_mode & 0o7777)
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise EnvironmentUnfit(
+            f"{path} cannot be written: {error.strerror}",
+            hint="it must be writable and its disk must have space left; nothing was lost",
+        ) from error
