@@ -16,6 +16,7 @@ from auto_build.agents.base import Agent
 from auto_build.agents.choose import build_agent
 from auto_build.core import events as ev
 from auto_build.core.codec import Hint, PlanFile
+from auto_build.core.commands import Command
 from auto_build.core.plan import ChunkId
 from auto_build.core.reconcile import begin, describe_change, is_admissible, take_in
 from auto_build.core.scheduler import decide
@@ -60,10 +61,11 @@ async def drive(
         under_way: set[asyncio.Task[ev.Event]] = set()
         wishes = group.create_task(inbox.wait())
         while True:
-            commands = decide(state, slots=slots)
-            for command in commands:
-                state = record(command.started)  # before the effect: a crash must leave a trace
-            under_way |= {group.create_task(engine.run(command, state)) for command in commands}
+            begun: list[Command] = []
+            while ready := decide(state, slots=slots):
+                begun.append(ready[0])  # one by one: recording a start may pause the run
+                state = record(ready[0].started)  # before the effect: a crash must leave a trace
+            under_way |= {group.create_task(engine.run(command, state)) for command in begun}
             if not under_way:
                 wishes.cancel()
                 return state
@@ -249,13 +251,17 @@ class _Session:
         engine = self._engine()
         await self._set_up(engine)
         await self._take_in(file)
+        inbox = Inbox(self.workspace.state_dir, self.spec.name)
+        for wish in inbox.take():
+            if is_admissible(self._require_state(), wish):
+                self.record(wish)
         async with self._opened():
             await drive(
                 self._require_state(),
                 engine=engine,
                 record=self.record,
                 slots=self.settings.run.parallel,
-                inbox=Inbox(self.workspace.state_dir, self.spec.name),
+                inbox=inbox,
             )
         return self.view()
 
@@ -356,13 +362,13 @@ class _Session:
         await self._say_what_agents_miss()
 
     async def _salvage(self, engine: LocalEngine) -> None:
-        owners = {
-            now.attempt.slot: (chunk, now.attempt.number)
-            for chunk, now in (self.state.chunks.items() if self.state else ())
-            if isinstance(now, Running)
-        }
+        live = self.state.live if self.state else {}
+        owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
         for slot in self.worktrees.slots():
-            chunk, attempt = owners.get(slot, (ChunkId(f"worker-{slot}"), 0))
+            chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
+            if now is not None and not isinstance(now, Running):
+                continue  # its work is pinned already
+            attempt = now.attempt.number if now else 0
             if kept := await engine.salvage(chunk, attempt, slot):
                 self._say(f"unfinished work found in worker {slot} is kept as {kept}")
 
@@ -428,8 +434,8 @@ class _Session:
             await asyncio.shield(self._close(ev.Ending.INTERRUPTED))
             raise
         except BaseExceptionGroup as group:
-            known = group.subgroup(AutoBuildError)
-            with suppress(AutoBuildError):  # the first failure is the one to tell
+            known = group.subgroup((AutoBuildError, OSError))
+            with suppress(AutoBuildError, OSError):  # the first failure is the one to tell
                 await self._close(ev.Ending.INTERRUPTED)
             if known is not None:
                 raise _first(known) from group
@@ -445,7 +451,7 @@ class _Session:
         self.record(ev.SessionClosed(ending))
 
 
-def _first(group: BaseExceptionGroup[AutoBuildError]) -> AutoBuildError:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 

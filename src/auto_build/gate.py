@@ -104,7 +104,7 @@ class Gate:
             return
         slot = await self.worktrees.require_slot(command.slot, candidate.commit)
         seat = Seat(self.spec, chunk.id, command.attempt, command.slot)
-        env = self.environment.for_check(seat, str(self.worktrees.folder))
+        env = self.environment.for_check(seat, self.worktrees.ceiling)
         for line, expected, timeout_s in todo:
             self.notice(chunk.id, f"$ {line}")
             yield await run_check(

@@ -24,6 +24,7 @@ _SET_CHILD_SUBREAPER: Final = 36
 _NOT_STARTED: Final = 127
 _KILL_LIMIT_S: Final = 10.0
 _POLL_S: Final = 0.02
+_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(argv: list[str]) -> int:
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, _note)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -51,13 +52,16 @@ _stopping: Final[list[int]] = []
 
 
 def _spawn(program: list[str], control: int) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # none may meet our handlers in the child
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return child
     os.setsid()
     os.close(control)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    for number in (*_SIGNALS, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         os.execvp(program[0], program)
     except OSError as error:

@@ -181,6 +181,13 @@ class RunLock:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / "run.lock")
             lock.acquire(timeout=_GLANCE_S)
+            try:
+                lease = _lease(folder / "lease")
+                me = Holder(pid=os.getpid(), host=socket.gethostname(), spec=spec, since=now())
+                (folder / "run.json").write_text(me.model_dump_json())
+            except BaseException:
+                lock.release()
+                raise
         except Timeout as error:
             raise _held(folder) from error
         except OSError as error:
@@ -188,13 +195,6 @@ class RunLock:
                 f"{folder} cannot be written: {error.strerror}",
                 hint="the .git folder must be writable and have space left on its disk",
             ) from error
-        try:
-            lease = _lease(folder / "lease")
-            me = Holder(pid=os.getpid(), host=socket.gethostname(), spec=spec, since=now())
-            (folder / "run.json").write_text(me.model_dump_json())
-        except BaseException:
-            lock.release()
-            raise
         return cls(lock, lease)
 
     def release(self) -> None:

@@ -17,14 +17,21 @@ from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Landed, Running, RunState, SetAside
 from auto_build.errors import StagingMoved
 from auto_build.gate import Gate, Notice
-from auto_build.git.landing import Captured, CaptureRefused, Label, capture, pin_of
+from auto_build.git.landing import (
+    Captured,
+    CaptureRefused,
+    Label,
+    capture,
+    partial,
+    pin_of,
+    salvage,
+)
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.policy.environment import Environment, Seat
 from auto_build.prompts import render_conflict_note, render_implement, render_repair
 
-_PARTIAL: Final = "-partial"
 _NOTICE_LIMIT: Final = 200
 
 
@@ -106,8 +113,8 @@ class LocalEngine:
         taken = await capture(self.repo, task.slot, task.base, label)
         if isinstance(taken, CaptureRefused):
             kept = await self._keep_aside(task.slot, task.chunk.id, task.attempt)
-            where = f"{taken.why}; its files are kept in {kept}"
-            return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, where, seconds)
+            why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
+            return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
         if failure is not None:
             return await self._failed(task, taken, *failure, seconds)
         if await self._changed_nothing(task, taken):
@@ -125,7 +132,7 @@ class LocalEngine:
         scratch.mkdir(parents=True, exist_ok=True)
         spec = SessionSpec(
             cwd=task.slot.path,
-            env=self.environment.for_agent(seat, str(self.worktrees.folder)),
+            env=self.environment.for_agent(seat, self.worktrees.ceiling),
             seat=seat,
             round=task.round,
             model=self.model,
@@ -164,7 +171,7 @@ class LocalEngine:
     ) -> ev.AttemptEnded:
         if not taken.touched:
             return ev.AttemptEnded(task.chunk.id, outcome, f"{why}; it left no work", seconds)
-        pin = pin_of(self.spec, task.chunk.id, task.attempt, f"{_PARTIAL}-{taken.commit[:7]}")
+        pin = pin_of(self.spec, task.chunk.id, task.attempt, partial(taken.commit))
         await self.repo.create_ref(pin, taken.commit)
         return ev.AttemptEnded(
             task.chunk.id, outcome, f"{why}; what it left is kept as {pin}", seconds
@@ -199,24 +206,11 @@ class LocalEngine:
     # --- what a dead coordinator or a stopped agent left ---------------------------------------
 
     async def salvage(self, chunk: ChunkId, attempt: int, number: int) -> str:
-        """Pin what lies in a slot's worktree; return where it is kept, if there was anything."""
-        slot = self.worktrees.find_slot(number)
-        if slot is None:
-            return ""
-        head = await self.repo.require_commit(self.gate.branch)
-        status = await self.worktrees.status(slot)
-        base = (status.head and await self.repo.merge_base(status.head, head)) or head
-        label = Label(self.spec, chunk, attempt)
-        taken = await capture(self.repo, slot, base, label)
-        if isinstance(taken, CaptureRefused):
-            return str(await self._keep_aside(slot, chunk, attempt))
-        if not taken.touched:
-            return ""
-        pin = pin_of(self.spec, chunk, attempt, f"{_PARTIAL}-{taken.commit[:7]}")
-        await self.repo.create_ref(pin, taken.commit)
-        return pin
+        """Keep what lies in a slot's worktree; return where, if there was anything."""
+        onto = await self.repo.require_commit(self.gate.branch)
+        return await salvage(self.worktrees, number, Label(self.spec, chunk, attempt), onto)
 
-    async def _keep_aside(self, slot: Worktree, chunk: str, attempt: int) -> Path:
+    async def _keep_aside(self, slot: Worktree, chunk: str, attempt: int) -> Path | None:
         return await self.worktrees.keep_aside(slot, f"{ref_part(chunk)}-{attempt}")
 
 

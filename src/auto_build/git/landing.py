@@ -9,7 +9,7 @@ from typing import Final
 
 from auto_build.git.parse import GITLINK, SPEC_TRAILER, Commit, Tree
 from auto_build.git.repo import Conflict, Repo, ref_part
-from auto_build.git.worktree import Worktree
+from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.process import CommandFailed
 
 BRANCHES: Final = "refs/heads/auto-build"
@@ -75,6 +75,34 @@ def pin_of(spec: str, chunk: str, attempt: int, suffix: str = "") -> str:
     return f"{pins_of(spec)}{ref_part(chunk)}/{attempt}{suffix}"
 
 
+def partial(commit: Commit) -> str:
+    """Return the pin's suffix for work that its agent did not finish."""
+    return f"-partial-{commit[:7]}"
+
+
+async def salvage(worktrees: Worktrees, number: int, label: Label, onto: Commit) -> str:
+    """Keep what lies in a worker slot's worktree, whoever left it there.
+
+    Returns:
+        The pin, or the folder where git could not take it; nothing where there was nothing.
+    """
+    slot = worktrees.find_slot(number)
+    if slot is None:
+        return ""
+    repo = worktrees.repo
+    status = await worktrees.status(slot)
+    base = (status.head and await repo.merge_base(status.head, onto)) or onto
+    taken = await capture(repo, slot, base, label)
+    if isinstance(taken, CaptureRefused):
+        name = f"{ref_part(label.chunk)}-{label.attempt}"
+        return str(await worktrees.keep_aside(slot, name) or "")
+    if not taken.touched or taken.commit in (await repo.refs("refs/auto-build")).values():
+        return ""
+    pin = pin_of(label.spec, label.chunk, label.attempt, partial(taken.commit))
+    await repo.create_ref(pin, taken.commit)
+    return pin
+
+
 async def capture(
     repo: Repo, slot: Worktree, base: Commit, label: Label
 ) -> Captured | CaptureRefused:
@@ -82,6 +110,8 @@ async def capture(
 
     The agent's own commits are kept where they build on `base`; else only the outcome is.
     """
+    if not slot.path.is_dir():
+        return CaptureRefused("its worktree is gone")
     try:
         status = await repo.status(slot.git_dir, slot.path)
     except CommandFailed as error:

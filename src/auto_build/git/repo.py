@@ -321,8 +321,8 @@ class Repo:
         return await self.commit_tree(merged, [onto], said.stdout, author_of=commit)
 
     async def _parents(self, commit: Commit) -> tuple[Commit, ...]:
-        done = await self.git("rev-parse", "--end-of-options", f"{commit}^@")
-        return tuple(Commit(line) for line in done.stdout.split())
+        done = await self.git("rev-list", "--parents", "--max-count=1", "--end-of-options", commit)
+        return tuple(Commit(line) for line in done.stdout.split()[1:])
 
     # --- refs ----------------------------------------------------------------------------------
 

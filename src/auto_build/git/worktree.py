@@ -6,6 +6,7 @@ was not pinned before: callers hand in what they know to be safe.
 """
 
 import asyncio
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +44,15 @@ class Worktrees:
     def folder(self) -> Path:
         """The folder that holds them all."""
         return self.repo.project / FOLDER
+
+    @property
+    def ceiling(self) -> str:
+        """The folders that git in a worktree must not look in, as GIT_CEILING_DIRECTORIES.
+
+        The project is among them for an agent whose own folder is gone and that works in the one
+        above it: git would find the user's repository from there.
+        """
+        return os.pathsep.join((str(self.folder), str(self.repo.project)))
 
     def slot_path(self, slot: int) -> Path:
         """Return where the worktree of a worker slot is."""
@@ -145,9 +155,14 @@ class Worktrees:
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
-    async def keep_aside(self, worktree: Worktree, name: str) -> Path:
-        """Move a slot's files out of the way of its next use, as they are; return where to."""
+    async def keep_aside(self, worktree: Worktree, name: str) -> Path | None:
+        """Move a slot's files out of the way of its next use, as they are; return where to.
+
+        None where the folder is gone, so that there is nothing to keep.
+        """
         async with self._making:
+            if not worktree.path.is_dir():
+                return None
             taken = len(list((self.folder / KEPT).glob(f"{name}*")))
             kept = self.folder / KEPT / (f"{name}-{taken + 1}" if taken else name)
             kept.parent.mkdir(exist_ok=True)
@@ -197,20 +212,25 @@ class Worktrees:
         )
         return noted.stdout.strip() or old
 
-    def clear_locks(self) -> tuple[Path, ...]:
-        """Remove the lock files that a killed git left in our worktrees; return them.
-
-        Only to be called when no git of ours is alive, which the lease shows.
-        """
+    def locks(self) -> tuple[Path, ...]:
+        """Return the lock files in what is ours: our worktrees, branches and pins."""
         found: list[Path] = []
         for path in (self.staging_path, *map(self.slot_path, self.slots())):
             admin = self._admin(path)
             found.extend(admin.glob("*.lock") if admin else ())
-        found.extend((self.repo.common_dir / "refs" / "heads" / "auto-build").rglob("*.lock"))
-        found.extend((self.repo.common_dir / "refs" / "auto-build").rglob("*.lock"))
+        for refs in ("heads/auto-build", "auto-build"):
+            found.extend((self.repo.common_dir / "refs" / refs).rglob("*.lock"))
+        return tuple(found)
+
+    def clear_locks(self) -> tuple[Path, ...]:
+        """Remove the lock files that a killed git left in what is ours; return them.
+
+        Only to be called when no git of ours is alive, which the lease shows.
+        """
+        found = self.locks()
         for lock in found:
             lock.unlink(missing_ok=True)
-        return tuple(found)
+        return found
 
     def _admin(self, path: Path) -> Path | None:
         """Return the git folder of the worktree at `path`, read from the repository's side."""

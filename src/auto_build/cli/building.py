@@ -1,0 +1,214 @@
+"""`run`, and the wishes that reach one: `retry`, `skip`, `pause`."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.output import Out, plain
+from auto_build.coordinator import SwarmCoordinator
+from auto_build.core.events import ChunkReset, ChunkSkipped, RunPaused
+from auto_build.core.plan import ChunkId
+from auto_build.core.reconcile import is_admissible
+from auto_build.core.view import View
+from auto_build.delivery import Build
+from auto_build.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_UNFINISHED,
+    NotReady,
+    UsageProblem,
+)
+from auto_build.git.repo import Repo
+from auto_build.inbox import Inbox, Wish
+from auto_build.journal import find_holder
+from auto_build.process import Processes
+from auto_build.settings import load_settings
+from auto_build.ui.console import JsonLines, Ways, choose_console, summary
+
+
+def build(
+    folder: Path,
+    spec: str,
+    *,
+    flags: Mapping[str, Any],
+    out: Out,
+    verbose: bool,
+    ways: Ways,
+) -> int:
+    """Run a build to its end, show it, and return the exit code."""
+    return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose))
+
+
+async def _build(
+    folder: Path,
+    spec: str,
+    flags: Mapping[str, Any],
+    out: Out,
+    ways: Ways,
+    *,
+    verbose: bool,
+) -> int:
+    repo = await Repo.open(folder, Processes())
+    slots = load_settings(repo.project, flags, os.environ).run.parallel
+    console = out.console
+    shown = choose_console(
+        console=console, slots=slots, verbose=verbose, json=out.json, environment=os.environ
+    )
+    coordinator = SwarmCoordinator(folder, spec, settings=flags, on_update=shown)
+    running = asyncio.create_task(coordinator.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    try:
+        with shown:
+            view = await running
+    except asyncio.CancelledError:
+        if not out.json:
+            again = f"interrupted; what was done is kept. Go on with: {ways.run}"
+            console.print(again, markup=False)
+        return EXIT_INTERRUPTED
+    if isinstance(shown, JsonLines):
+        told = {"type": "Summary", "finished": view.finished, **_brief(view)}
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        console.print(summary(view, ways))
+    return EXIT_DONE if view.finished else EXIT_UNFINISHED
+
+
+def _brief(view: View) -> dict[str, Any]:
+    return {
+        "spec": view.spec,
+        "chunks": [
+            {"id": row.id, "state": row.label.value, "note": row.note, "commit": row.commit}
+            for row in view.rows
+        ],
+        "seconds": round(view.times.last - view.times.first, 3),
+        "conflicts": view.times.conflicts,
+        "repairs": view.times.repairs,
+    }
+
+
+def subcommand_ways(spec: str) -> Ways:
+    """Return what to type next, for users of the console script."""
+    return Ways(
+        run=f"auto-build run {spec}",
+        review=f"auto-build review {spec}",
+        merge=f"auto-build merge {spec}",
+        logs=f"auto-build logs {spec}",
+        retry=f"auto-build retry {spec}",
+    )
+
+
+@click.command()
+@click.argument("spec", required=False)
+@click.option("--spec", "named", help="The spec, as an option.")
+@build_options
+@project_dir
+@as_json
+def run(
+    spec: str | None,
+    named: str | None,
+    project_dir: Path,
+    as_json: bool,
+    verbose: bool,
+    **flags: Any,
+) -> int:
+    """Build SPEC, or go on where an earlier run of it stopped."""
+    wanted = spec or named
+    if not wanted:
+        raise UsageProblem("which spec?", hint="auto-build run 001; auto-build list shows them")
+    return build(
+        project_dir,
+        wanted,
+        flags=flags,
+        out=Out(as_json),
+        verbose=verbose,
+        ways=subcommand_ways(wanted),
+    )
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("chunks", nargs=-1)
+@click.option("--failed", is_flag=True, help="Every chunk that failed.")
+@project_dir
+@as_json
+def retry(
+    spec: str,
+    chunks: tuple[str, ...],
+    failed: bool,
+    project_dir: Path,
+    as_json: bool,
+) -> int:
+    """Have CHUNKS of SPEC done again, at once or in the next run."""
+
+    def wishes(view: View) -> list[Wish]:
+        wanted = [row.id for row in view.rows if failed and row.label.value == "failed"]
+        return [ChunkReset(ChunkId(one), "asked for") for one in (*chunks, *wanted)]
+
+    return _wish(project_dir, spec, wishes, Out(as_json))
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("chunks", nargs=-1, required=True)
+@click.option("--why", default="skipped by hand", help="The reason, for the record.")
+@project_dir
+@as_json
+def skip(
+    spec: str,
+    chunks: tuple[str, ...],
+    why: str,
+    project_dir: Path,
+    as_json: bool,
+) -> int:
+    """Take CHUNKS of SPEC as done; what depends on them may start."""
+    return _wish(
+        project_dir,
+        spec,
+        lambda _: [ChunkSkipped(ChunkId(one), why) for one in chunks],
+        Out(as_json),
+    )
+
+
+@click.command()
+@click.argument("spec")
+@project_dir
+@as_json
+def pause(spec: str, project_dir: Path, as_json: bool) -> int:
+    """Let the run of SPEC end after what is under way; run it again to go on."""
+    return _wish(project_dir, spec, lambda _: [RunPaused("asked for")], Out(as_json))
+
+
+def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
+    found = asyncio.run(Build.open(folder, spec))
+    state, view = found.require_begun()
+    wanted: list[Wish] = wishes(view)
+    if not wanted:
+        raise NotReady("there is no such chunk to act on", hint=f"auto-build status {spec}")
+    for wish in wanted:
+        chunk = getattr(wish, "chunk", None)
+        if chunk is not None and chunk not in state.chunks:
+            raise UsageProblem(
+                f"there is no chunk {chunk!r} in {view.spec}",
+                hint=f"there are: {', '.join(state.chunks)}",
+            )
+        if not is_admissible(state, wish):
+            raise NotReady(f"chunk {chunk} is under way", hint="wait until it has landed or failed")
+    holder = find_holder(found.workspace.state_dir)
+    inbox = Inbox(found.workspace.state_dir, view.spec)
+    if holder is None and any(isinstance(wish, RunPaused) for wish in wanted):
+        raise NotReady(f"no run of {view.spec} is going on")
+    for wish in wanted:
+        inbox.put(wish)
+    when = "at once" if holder else f"with the next run: auto-build run {spec}"
+    if out.json:
+        out.value({"wishes": plain(wanted), "taken": when})
+    else:
+        out.text(f"noted; it is taken up {when}")
+    return EXIT_DONE

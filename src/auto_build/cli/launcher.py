@@ -1,0 +1,92 @@
+"""The flags of `python auto-build/run.py`, as the guide documents them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auto_build.cli.boundary import invoke
+from auto_build.cli.building import build
+from auto_build.cli.finishing import do_discard, do_merge, show_review
+from auto_build.cli.looking import show_list, show_status
+from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.output import Out
+from auto_build.errors import UsageProblem
+from auto_build.ui.console import Ways
+
+_ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
+
+
+@click.command("launch", hidden=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--spec", help="The spec: its number or its name.")
+@build_options
+@click.option("--list", "list", is_flag=True, help="List the specs and how far each is.")
+@click.option("--status", is_flag=True, help="Show how the build stands.")
+@click.option("--review", is_flag=True, help="Show what staging adds.")
+@click.option("--merge", is_flag=True, help="Bring staging into your branch.")
+@click.option("--discard", is_flag=True, help="Throw staging away (asks first).")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--qa", is_flag=True, help="Run the QA rounds again (not part of this version).")
+@click.option("--qa-status", is_flag=True, help="Show the QA rounds (not part of this version).")
+@click.option("--skip-qa", is_flag=True, help="Build without QA rounds (this version has none).")
+@project_dir
+@as_json
+def launch(
+    spec: str | None,
+    project_dir: Path,
+    as_json: bool,
+    verbose: bool,
+    yes: bool,
+    **given: Any,
+) -> int:
+    """Build a spec with several agents at once: --spec 001 --parallel 2."""
+    out = Out(as_json)
+    given.pop("skip_qa")  # there is none to skip yet
+    asked = [name for name in _ACTIONS if given.pop(name)]
+    if len(asked) > 1:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise UsageProblem(f"{flags} are different things to do", hint="give one of them")
+    action = asked[0] if asked else "build"
+    if action == "list":
+        return show_list(project_dir, out)
+    if action == "status":
+        return show_status(project_dir, spec, out)
+    if spec is None:
+        raise UsageProblem("which spec?", hint="add --spec 001; --list shows what there is")
+    if action == "build":
+        ways = _ways(spec)
+        return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways)
+    return _finish(action, project_dir, spec, out, yes=yes)
+
+
+def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int:
+    match action:
+        case "review":
+            return show_review(folder, spec, out, whole=False)
+        case "merge":
+            return do_merge(folder, spec, out, partial=False)
+        case "discard":
+            return do_discard(folder, spec, out, yes=yes)
+        case _:
+            raise UsageProblem(
+                "QA rounds are not part of this version",
+                hint="look at staging yourself: --review, then --merge",
+            )
+
+
+def _ways(spec: str) -> Ways:
+    start = f"python auto-build/run.py --spec {spec}"
+    return Ways(
+        run=start,
+        review=f"{start} --review",
+        merge=f"{start} --merge",
+        logs=f"auto-build logs {spec}",
+        retry=f"auto-build retry {spec}",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the launcher and return its exit code."""
+    return invoke(launch, list(sys.argv[1:] if argv is None else argv))

@@ -1,0 +1,66 @@
+"""How commands speak: text for people, one JSON value for programs, and errors in one form."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from auto_build.errors import AutoBuildError
+
+_WIDTH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """Where a command's answer goes: `json` asks for one JSON value on standard output."""
+
+    json: bool = False
+
+    @property
+    def console(self) -> Console:
+        """The terminal, or a plain pipe that is never wrapped at 80 columns."""
+        plain = Console(highlight=False, emoji=False)
+        if plain.is_terminal or "COLUMNS" in os.environ:
+            return plain
+        return Console(highlight=False, emoji=False, width=_WIDTH, soft_wrap=True)
+
+    def value(self, value: object) -> None:
+        """Print a value as JSON."""
+        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+    def text(self, line: str = "") -> None:
+        """Print a line for people."""
+        click.echo(line)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as plain JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    match value:
+        case Enum():
+            return value.value
+        case Path():
+            return str(value)
+        case dict():
+            return {str(plain(key)): plain(one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(one) for one in value]
+        case _:
+            return value
+
+
+def show_error(error: AutoBuildError, *, as_json: bool) -> None:
+    """Print what went wrong and the way out, on standard error; as JSON on standard output."""
+    if as_json:
+        told = {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+    if error.hint:
+        click.echo(f"  what to do: {error.hint}", err=True)

@@ -1,0 +1,389 @@
+"""From staging to the user: look at it, merge it, throw it away, tidy up after it.
+
+Invariants: the user's branch is either before or after a merge, never between; his unsaved changes
+are never touched; nothing is removed that is not landed or pinned.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from auto_build.coordinator import load_state
+from auto_build.core import events as ev
+from auto_build.core.dialects import FileStatus
+from auto_build.core.plan import ChunkId
+from auto_build.core.state import Landed, RunState
+from auto_build.core.view import View, build_view
+from auto_build.errors import NotReady
+from auto_build.git.landing import (
+    DISCARDED,
+    Captured,
+    Label,
+    branch_of,
+    capture,
+    salvage,
+)
+from auto_build.git.parse import Commit
+from auto_build.git.repo import Conflict, Repo, git_environment, ref_part
+from auto_build.git.worktree import KEPT, Worktrees
+from auto_build.journal import Journal, RunLock
+from auto_build.process import Processes
+from auto_build.workspace import PlanWriter, Spec, Workspace
+
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one landed chunk adds: `stat` is git's summary of its diff, one line per file."""
+
+    chunk: str
+    title: str
+    commit: str
+    stat: str
+    unverified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What staging adds to the user's branch. `diff` is the whole of it, as a patch."""
+
+    branch: str
+    head: str
+    base: str
+    worktree: Path
+    changes: tuple[Change, ...]
+    stat: str
+    diff: str
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A finished merge: `commit` is now the head of `branch` (or of a detached HEAD).
+
+    `kept` says why staging was left in place, if it was.
+    """
+
+    branch: str
+    commit: str
+    fast_forward: bool
+    files: int
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A build that was thrown away; `pin` keeps its last state."""
+
+    spec: str
+    pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What was removed, and what was left with the reason why."""
+
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One spec's build in a repository, between or after its runs."""
+
+    repo: Repo
+    workspace: Workspace
+    spec: Spec
+
+    @classmethod
+    async def open(cls, folder: Path, wanted: str) -> "Build":
+        """Find a spec's build.
+
+        Raises:
+            AutoBuildError: there is no such repository or spec.
+        """
+        repo = await Repo.open(folder, Processes())
+        workspace = Workspace(repo.project, repo.common_dir)
+        return cls(repo, workspace, workspace.require_spec(wanted))
+
+    @property
+    def branch(self) -> str:
+        """The staging branch, by its full name."""
+        return branch_of(self.spec.name)
+
+    @property
+    def short_branch(self) -> str:
+        """The staging branch, as a user writes it."""
+        return self.branch.removeprefix("refs/heads/")
+
+    @property
+    def worktrees(self) -> Worktrees:
+        """The worktrees of the repository."""
+        return Worktrees(self.repo)
+
+    async def review(self) -> Review:
+        """Return what staging adds.
+
+        Raises:
+            NotReady: there is no staging branch.
+        """
+        state, view = self.require_begun()
+        head = await self._require_staging()
+        user = await self.repo.require_user_head()
+        base = await self.repo.merge_base(user, head) or head
+        changes = [
+            await self._change(state, chunk, now.commit)
+            for chunk, now in state.chunks.items()
+            if isinstance(now, Landed)
+        ]
+        span = f"{base}..{head}"
+        return Review(
+            branch=self.short_branch,
+            head=head,
+            base=base,
+            worktree=self.worktrees.staging_path,
+            changes=tuple(changes),
+            stat=await self._diff("--stat=78", span),
+            diff=await self._diff("--patch", span),
+            view=view,
+        )
+
+    async def merge(self, *, partial: bool) -> Merged:
+        """Bring staging into the branch that the user has checked out.
+
+        Args:
+            partial: merge although not every chunk has landed.
+
+        Raises:
+            NotReady: chunks are missing, the two do not merge, or unsaved changes are in the way;
+                nothing was changed.
+        """
+        with RunLock.acquire(self.workspace.state_dir, self.spec.name):
+            _, view = self.require_begun()
+            if not view.finished and not partial:
+                raise _not_finished(view)
+            staging = await self._require_staging()
+            user = await self.repo.require_user_head()
+            name = (await self.repo.user_status()).branch or "HEAD (detached)"
+            if await self.repo.is_ancestor(staging, user):
+                raise NotReady(f"{name} already holds everything in {self.short_branch}")
+            result = await self._merged(staging, user, name)
+            files = await self._require_free(user, result)
+            await self._move_user(result)
+            self._record(ev.RunMerged(name, result))
+            kept = "" if partial else await self._remove_staging(staging)
+            return Merged(name, result, result == staging, files, kept)
+
+    async def discard(self) -> Discarded:
+        """Throw staging away; its last state, unsaved changes included, is pinned first.
+
+        Raises:
+            NotReady: there is nothing to discard.
+        """
+        with RunLock.acquire(self.workspace.state_dir, self.spec.name):
+            state, _ = load_state(self.workspace, self.spec.name)
+            head = await self._require_staging()
+            staging = self.worktrees.find(self.worktrees.staging_path)
+            last = head
+            if staging and await self._is_ours():
+                label = Label(self.spec.name, "staging", 0, "as it was discarded")
+                taken = await capture(self.repo, staging, head, label)
+                last = taken.commit if isinstance(taken, Captured) else head
+            pin = await self._pin_discarded(last)
+            await self._tidy_slots(head)
+            if await self._is_ours():
+                await self.worktrees.remove(self.worktrees.staging_path)
+            await self.repo.delete_ref(self.branch, head)
+            if state:
+                self._record(ev.RunDiscarded(pin))
+                self._reset_plan(state)
+            return Discarded(self.spec.name, pin)
+
+    # --- parts of a merge ------------------------------------------------------------------------
+
+    async def _merged(self, staging: Commit, user: Commit, name: str) -> Commit:
+        if await self.repo.is_ancestor(user, staging):
+            return staging
+        tree = await self.repo.try_merge(user, staging)
+        if isinstance(tree, Conflict):
+            raise NotReady(
+                f"{self.short_branch} and {name} both changed {', '.join(tree.paths)}",
+                hint=f"merge it by hand: git merge {self.short_branch}, resolve, git commit",
+            )
+        message = f"Merge branch '{self.short_branch}'\n"
+        return await self.repo.commit_tree(tree, [user, staging], message)
+
+    async def _require_free(self, user: Commit, result: Commit) -> int:
+        """Make sure that no unsaved change lies where the merge writes; return how many files."""
+        touched = {entry.path for entry in await self.repo.touched(user, result)}
+        status = await self.repo.user_status()
+        in_the_way = [path for path in status.dirty if _touches(path, touched)]
+        if in_the_way:
+            shown = ", ".join(in_the_way[:_SHOWN])
+            raise NotReady(
+                f"the merge would write over your unsaved changes in {shown}",
+                hint="commit or stash them, then merge again; nothing was changed",
+            )
+        return len(touched)
+
+    async def _move_user(self, result: Commit) -> None:
+        """Fast-forward the user's checkout, with his own hooks and settings, as he would do it."""
+        argv = ("git", "merge", "--ff-only", "--no-overwrite-ignore", "--quiet", result)
+        env = git_environment(os.environ)
+        done = await self.repo.processes.run(
+            *argv, cwd=self.repo.project, env=env, ok=(0, 1, 2, 128)
+        )
+        if done.code != 0:
+            raise NotReady(
+                f"git would not move your checkout: {done.stderr.strip()}",
+                hint=f"see to what it says, then merge again; {self.short_branch} is untouched",
+            )
+
+    async def _remove_staging(self, head: Commit) -> str:
+        """Remove staging once the user's branch holds it; return why it stays, if it does."""
+        worktrees = self.worktrees
+        staging = worktrees.find(worktrees.staging_path)
+        if staging and await self._is_ours():
+            if (await worktrees.status(staging)).dirty:
+                return f"{staging.path} has unsaved changes and was left in place"
+            await worktrees.remove(staging.path)
+        await self.repo.delete_ref(self.branch, head)
+        return ""
+
+    # --- shared ----------------------------------------------------------------------------------
+
+    async def _is_ours(self) -> bool:
+        """Say whether the staging worktree shows this build and not another."""
+        path = self.worktrees.staging_path.resolve()
+        return any(
+            Path(entry.path).resolve() == path and entry.branch == self.branch
+            for entry in await self.worktrees.listed()
+        )
+
+    async def _pin_discarded(self, commit: Commit) -> str:
+        prefix = f"{DISCARDED}/{ref_part(self.spec.name)}"
+        taken = await self.repo.refs(prefix)
+        pin = f"{prefix}/{len(taken) + 1}"
+        await self.repo.create_ref(pin, commit)
+        return pin
+
+    async def _tidy_slots(self, onto: Commit) -> list[str]:
+        """Remove the worker slots; what lies in them is kept first."""
+        removed: list[str] = []
+        for number in self.worktrees.slots():
+            label = Label(self.spec.name, f"worker-{number}", 0)
+            await salvage(self.worktrees, number, label, onto)
+            path = self.worktrees.slot_path(number)
+            await self.worktrees.remove(path)
+            if not path.exists():
+                removed.append(str(path))
+        return removed
+
+    async def _change(self, state: RunState, chunk: ChunkId, commit: str) -> Change:
+        now = state.chunks[chunk]
+        return Change(
+            chunk=chunk,
+            title=state.plan.chunks[chunk].title,
+            commit=commit,
+            stat=await self._diff("--stat=78", f"{commit}^1..{commit}"),
+            unverified=now.unverified if isinstance(now, Landed) else "",
+        )
+
+    async def _diff(self, form: str, span: str) -> str:
+        done = await self.repo.git("diff", form, "--no-ext-diff", "--no-textconv", "--text", span)
+        return done.stdout
+
+    async def _require_staging(self) -> Commit:
+        head = await self.repo.find_commit(self.branch)
+        if head is None:
+            state, _ = load_state(self.workspace, self.spec.name)
+            gone = "was merged or discarded" if state and state.merged else "was never begun"
+            raise NotReady(
+                f"there is no staging for {self.spec.name}: it {gone}",
+                hint=f"build it: auto-build run {self.spec.name}",
+            )
+        return head
+
+    def require_begun(self) -> tuple[RunState, View]:
+        """Return how the build stands.
+
+        Raises:
+            NotReady: it was not begun, or it was discarded.
+        """
+        state, times = load_state(self.workspace, self.spec.name)
+        if state is None or state.discarded:
+            raise NotReady(
+                f"{self.spec.name} was not built yet", hint=f"auto-build run {self.spec.name}"
+            )
+        return state, build_view(self.spec.name, state, times)
+
+    def _record(self, event: ev.Event) -> None:
+        with Journal.open(self.workspace.state_dir, self.spec.name) as journal:
+            journal.append(event)
+
+    def _reset_plan(self, state: RunState) -> None:
+        notes = {chunk: {"status": FileStatus.PENDING.value} for chunk in state.chunks}
+        PlanWriter(self.spec.plan_path).write(notes)
+
+
+async def clean(folder: Path) -> Cleaned:
+    """Remove worker slots, and the staging of builds that were merged; keep everything else.
+
+    Raises:
+        RunLocked: a run is going on.
+    """
+    repo = await Repo.open(folder, Processes())
+    workspace = Workspace(repo.project, repo.common_dir)
+    worktrees = Worktrees(repo)
+    with RunLock.acquire(workspace.state_dir, "clean"):
+        user = await repo.require_user_head()
+        removed: list[str] = []
+        kept: list[str] = []
+        for number in worktrees.slots():
+            label = Label("clean", f"worker-{number}", 0)
+            pin = await salvage(worktrees, number, label, user)
+            await worktrees.remove(worktrees.slot_path(number))
+            removed.append(str(worktrees.slot_path(number)) + (f" (kept as {pin})" if pin else ""))
+        reason = await _clean_staging(worktrees, user)
+        if reason is None:
+            removed.append(str(worktrees.staging_path))
+        elif reason:
+            kept.append(f"{worktrees.staging_path}: {reason}")
+        aside = worktrees.folder / KEPT
+        kept.extend(f"{path}: files that git could not take" for path in sorted(aside.glob("*")))
+        return Cleaned(tuple(removed), tuple(kept))
+
+
+async def _clean_staging(worktrees: Worktrees, user: Commit) -> str | None:
+    """Remove staging if the user's branch holds it; None if removed, else why not, or nothing."""
+    staging = worktrees.find(worktrees.staging_path)
+    if staging is None:
+        return ""
+    status = await worktrees.status(staging)
+    if status.dirty:
+        return f"has unsaved changes in {', '.join(status.dirty[:_SHOWN])}"
+    if status.head is None or not await worktrees.repo.is_ancestor(status.head, user):
+        return "is not merged yet (merge or discard it)"
+    await worktrees.remove(staging.path)
+    if status.branch:
+        await worktrees.repo.delete_ref(f"refs/heads/{status.branch}", status.head)
+    return None
+
+
+def _touches(path: str, touched: set[str]) -> bool:
+    """Say whether an unsaved path is written by a merge, or stands in a folder's place."""
+    return path in touched or any(
+        one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in touched
+    )
+
+
+def _not_finished(view: View) -> NotReady:
+    missing = [f"{row.id} ({row.label.value})" for row in view.rows if not row.commit]
+    missing = [one for one in missing if "skipped" not in one]
+    shown = ", ".join(missing[:_SHOWN])
+    return NotReady(
+        f"{len(missing)} of {len(view.rows)} chunks have not landed: {shown}",
+        hint="run it again to go on, or merge what there is with --partial",
+    )

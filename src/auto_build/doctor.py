@@ -1,0 +1,158 @@
+"""Is this machine, and this repository, fit to build in? Looks, says, and mends nothing."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from auto_build.agents.choose import build_agent
+from auto_build.coordinator import load_state
+from auto_build.errors import AutoBuildError
+from auto_build.git.repo import Repo, require_git
+from auto_build.git.worktree import KEPT, Worktrees
+from auto_build.journal import find_holder
+from auto_build.process import Processes
+from auto_build.settings import Settings, load_settings
+from auto_build.workspace import Workspace
+
+
+class Health(StrEnum):
+    """How a thing stands."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `hint` says how to mend it."""
+
+    health: Health
+    what: str
+    hint: str = ""
+
+
+async def examine(folder: Path) -> list[Finding]:
+    """Look at everything that a run needs, and at what earlier runs left."""
+    found = [Finding(Health.GOOD, f"Python {sys.version.split()[0]}")]
+    processes = Processes()
+    try:
+        version = await require_git(processes)
+        found.append(Finding(Health.GOOD, f"git {'.'.join(map(str, version))}"))
+        repo = await Repo.open(folder, processes)
+        head = await repo.require_user_head()
+    except AutoBuildError as error:
+        return [*found, _bad(error)]
+    found.append(Finding(Health.GOOD, f"repository {repo.project} at {head[:10]}"))
+    workspace = Workspace(repo.project, repo.common_dir)
+    found.extend(_writable(workspace))
+    found.extend([finding async for finding in _agents(workspace, processes)])
+    found.extend(_specs(workspace))
+    found.extend([finding async for finding in _leftovers(repo, workspace)])
+    return found
+
+
+def _bad(error: AutoBuildError) -> Finding:
+    return Finding(Health.BAD, str(error), error.hint)
+
+
+def _writable(workspace: Workspace) -> list[Finding]:
+    if os.access(workspace.common_dir, os.W_OK) and os.access(workspace.project, os.W_OK):
+        return []
+    what = f"{workspace.project} or its .git folder cannot be written"
+    return [Finding(Health.BAD, what, "give yourself the right to write there")]
+
+
+async def _agents(workspace: Workspace, processes: Processes) -> AsyncIterator[Finding]:
+    try:
+        settings = load_settings(workspace.project, {}, os.environ)
+    except AutoBuildError as error:
+        yield _bad(error)
+        return
+    try:
+        chosen, _ = settings.require_agent()
+    except AutoBuildError as error:
+        yield _bad(error)
+        chosen = ""
+    for name in settings.agents:
+        async for finding in _agent(name, chosen, settings, workspace, processes):
+            yield finding
+
+
+async def _agent(
+    name: str,
+    chosen: str,
+    settings: Settings,
+    workspace: Workspace,
+    processes: Processes,
+) -> AsyncIterator[Finding]:
+    if settings.agents[name].kind == "scripted":
+        yield Finding(Health.GOOD, f"agent {name!r} is scripted: it needs no program")
+        return
+    agent = build_agent(
+        name,
+        settings.agents[name],
+        project=workspace.project,
+        spec_dir=workspace.specs_dir,
+        processes=processes,
+    )
+    problems = await agent.check()
+    health = Health.BAD if name == chosen else Health.NOTE
+    for problem in problems:
+        yield Finding(health, problem.what, problem.hint)
+    if not problems:
+        yield Finding(Health.GOOD, f"agent {name!r} is installed")
+
+
+def _specs(workspace: Workspace) -> list[Finding]:
+    specs = workspace.specs()
+    if not specs:
+        return [Finding(Health.NOTE, f"{workspace.specs_dir} has no specs", "auto-build init")]
+    found: list[Finding] = []
+    for spec in specs:
+        try:
+            chunks = len(spec.load_plan().plan.chunks)
+            found.append(Finding(Health.GOOD, f"spec {spec.name}: {chunks} chunks"))
+        except AutoBuildError as error:
+            found.append(Finding(Health.NOTE, str(error), error.hint))
+        found.append(_run(workspace, spec.name))
+    return [finding for finding in found if finding.what]
+
+
+def _run(workspace: Workspace, spec: str) -> Finding:
+    try:
+        state, _ = load_state(workspace, spec)
+    except AutoBuildError as error:
+        return _bad(error)
+    if state is None or not state.open or find_holder(workspace.state_dir):
+        return Finding(Health.GOOD, "")
+    return Finding(
+        Health.NOTE,
+        f"the last run of {spec} was killed",
+        f"go on where it stopped: auto-build run {spec}",
+    )
+
+
+async def _leftovers(repo: Repo, workspace: Workspace) -> AsyncIterator[Finding]:
+    holder = find_holder(workspace.state_dir)
+    if holder:
+        yield Finding(Health.NOTE, f"a run is going on: process {holder.pid}, {holder.spec}")
+        return
+    worktrees = Worktrees(repo)
+    for number in worktrees.slots():
+        path = worktrees.slot_path(number)
+        yield Finding(Health.NOTE, f"{path} is left from an earlier run", "auto-build clean")
+    for path in sorted((worktrees.folder / KEPT).glob("*")):
+        hint = "take what you need out of it and delete it yourself"
+        yield Finding(Health.NOTE, f"{path} holds files that git could not take", hint)
+    for lock in worktrees.locks():
+        hint = "the next run removes it; by hand: delete it while no git is running"
+        yield Finding(Health.NOTE, f"{lock} was left by a git that was killed", hint)
+    for entry in await worktrees.listed():
+        if entry.prunable and worktrees.folder in Path(entry.path).parents:
+            yield Finding(
+                Health.NOTE, f"git remembers {entry.path}, which is gone", "git worktree prune"
+            )

@@ -1,0 +1,249 @@
+"""What happened, in one line: who, what and where, in words that need no explanation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rich.text import Text
+
+from auto_build.core import events as ev
+from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.scheduler import blocked
+from auto_build.core.state import Failed, Live, Queued, RunState
+from auto_build.core.view import Label, View
+from auto_build.journal import Record
+from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, hanging, numbers, one_line
+from auto_build.ui.words import clean, clip, counted, listed, span
+from auto_build.updates import Notice, Update
+
+_WHO_WIDTH: Final = 5
+_TITLE_WIDTH: Final = 34
+_COMMAND_WIDTH: Final = 28
+
+_BEGUN: Final = Mark("▶", "begun", "bold")
+_OPENED: Final = Mark("▶", "at work", "bold")
+_CHANGED: Final = Mark("~", "plan", "yellow")
+_PAUSED: Final = Mark("‖", "paused", "yellow")
+_STOPPED: Final = Mark("■", "stopped", "yellow")
+_INTERRUPTED: Final = Mark("■", "broken off", "yellow")
+_FINISHED: Final = Mark("■", "finished", "bold green")
+_MERGED: Final = Mark("✓", "merged", "green")
+_DISCARDED: Final = Mark("-", "discarded", "yellow")
+_RESET: Final = Mark("↷", "again", "yellow")
+_STARTED: Final = Mark("●", "started", "cyan")
+_REPAIR: Final = Mark("↻", "repair", "yellow")
+_LOST: Final = Mark("↷", "cut off", "yellow")
+_CAPTURED: Final = Mark("○", "kept", "dim")
+_OUTSIDE: Final = Mark("!", "outside", "yellow")
+_CHECKING: Final = Mark("◐", "checking", "dim")
+_GREEN: Final = Mark("✓", "green", "dim")
+_RED: Final = Mark("✗", "red", "red")
+_CONFLICT: Final = Mark("↷", "conflict", "yellow")
+_LANDING: Final = Mark("▲", "landing", "dim")
+_MOVED: Final = Mark("↷", "moved", "yellow")
+_BEHIND: Final = Mark("!", "behind", "yellow")
+_BLOCKS: Final = Mark("!", "blocks", "red")
+_UNVERIFIED: Final = Mark("!", "to verify", "yellow")
+_WARNING: Final = Mark("!", "warning", "yellow")
+_NOTE: Final = Mark("·", "note")
+_DOING: Final = Mark("·", "doing", "dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line on a screen.
+
+    A quiet one is for those who want to see everything; a whole one is said nowhere else, and is
+    not cut off.
+    """
+
+    mark: Mark
+    who: str
+    what: str
+    quiet: bool = False
+    whole: bool = False
+
+    @property
+    def text(self) -> Text:
+        """The line as it is shown where there is room for all of it."""
+        return one_line(self._start, clean(self.what))
+
+    def layout(self, width: int) -> list[Text]:
+        """Return the line cut off at `width` columns; one to be read whole goes on below."""
+        if self.whole:
+            return hanging(self._start, clean(self.what), width)
+        return [self.text]
+
+    @property
+    def _start(self) -> Text:
+        who = f"{clean(self.who):<{_WHO_WIDTH}}  " if self.who else ""
+        start = f"{self.mark.glyph} {self.mark.word:<{WORD_WIDTH}}  "
+        return one_line((start, self.mark.style), (who, "bold"))
+
+
+def describe(update: Update) -> tuple[Line, ...]:
+    """Return the lines that tell of an update, if it is worth any."""
+    match update.what:
+        case Notice():
+            return (_notice(update.what),)
+        case Record():
+            if update.state is None or update.view is None:
+                return ()
+            return tuple(_event_lines(update.what.event, update.state, update.view))
+
+
+def _notice(notice: Notice) -> Line:
+    if notice.warning:
+        return Line(_WARNING, notice.chunk, notice.text, whole=True)
+    return Line(_DOING if notice.chunk else _NOTE, notice.chunk, notice.text, bool(notice.chunk))
+
+
+def _event_lines(event: ev.Event, state: RunState, view: View) -> Iterator[Line]:
+    if isinstance(event, ev.RunEvent):
+        yield _run_line(event, view)
+    else:
+        yield from _chunk_lines(event, state, view)
+
+
+def _run_line(event: ev.RunEvent, view: View) -> Line:
+    match event:
+        case ev.RunStarted():
+            return Line(_BEGUN, "", f"{_size(event.plan)}, from commit {event.base[:10]}")
+        case ev.SessionOpened():
+            return Line(_OPENED, "", f"{counted(event.slots, 'worker')}; {_standing(view)}")
+        case ev.SessionClosed():
+            return Line(_closing(event, view), "", _standing(view))
+        case ev.PlanChanged():
+            return Line(_CHANGED, "", f"is now {_size(event.plan)}")
+        case ev.RunPaused():
+            return Line(_PAUSED, "", f"no agent is started any more: {event.why}")
+        case ev.RunMerged():
+            return Line(_MERGED, "", f"into {event.branch} at {event.commit[:10]}")
+        case ev.RunDiscarded():
+            return Line(_DISCARDED, "", f"staging is gone; its last commit is kept as {event.pin}")
+
+
+def _chunk_lines(  # noqa: C901 - what is said of each event
+    event: ev.ChunkEvent, state: RunState, view: View
+) -> Iterator[Line]:
+    chunk = event.chunk
+    match event:
+        case ev.ChunkReset():
+            yield Line(_RESET, chunk, f"to be done again: {event.why}")
+        case ev.ChunkSkipped():
+            yield Line(MARKS[Label.SKIPPED], chunk, event.why)
+        case ev.AttemptStarted():
+            yield _started(event, state)
+        case ev.RepairStarted():
+            rounds = f"round {event.round} of {state.repair_rounds}"
+            yield Line(_REPAIR, chunk, f"the agent has the failing output, {rounds}")
+        case ev.AttemptLost():
+            yield Line(_LOST, chunk, "in the last session while the agent worked: begins anew")
+        case ev.WorkCaptured():
+            yield from _captured(event, state)
+        case ev.AttemptEnded():
+            yield from _failed(chunk, f"{event.outcome.value}: {event.detail}", state)
+        case ev.GateStarted():
+            yield Line(_CHECKING, chunk, "merged onto staging, off-tree", quiet=True)
+        case ev.GateLost():
+            yield Line(_LOST, chunk, "while it was checked: is checked anew", quiet=True)
+        case ev.CandidatePassed():
+            yield _passed(event)
+        case ev.CandidateRejected():
+            yield from _rejected(event, state)
+        case ev.CandidateConflicted():
+            yield from _conflicted(event, state)
+        case ev.LandStarted():
+            yield Line(_LANDING, chunk, "", quiet=True)
+        case ev.LandLost():
+            yield Line(_LOST, chunk, "while it landed: git is asked whether it did", quiet=True)
+        case ev.CandidateLanded():
+            yield from _landed(event, view)
+        case ev.LandingVoided():
+            yield Line(_MOVED, chunk, "somebody else moved staging meanwhile: checked anew")
+
+
+def _size(plan: Plan) -> str:
+    return f"{counted(len(plan.chunks), 'chunk')} in {counted(len(plan.phases), 'phase')}"
+
+
+def _standing(view: View) -> str:
+    done = f"{view.done} of {counted(len(view.rows), 'chunk')} done"
+    return ", ".join([done, *numbers(view, Label.FAILED, Label.BLOCKED)])
+
+
+def _closing(event: ev.SessionClosed, view: View) -> Mark:
+    if event.ending is ev.Ending.INTERRUPTED:
+        return _INTERRUPTED
+    return _FINISHED if view.finished else _STOPPED
+
+
+def _title(state: RunState, chunk: ChunkId) -> str:
+    return clip(clean(state.plan.chunks[chunk].title), _TITLE_WIDTH)
+
+
+def _started(event: ev.AttemptStarted, state: RunState) -> Line:
+    parts = [_title(state, event.chunk), f"worker {event.slot}"]
+    if event.attempt > 1:
+        parts.append(f"attempt {event.attempt}")
+    if event.alone:
+        parts.append("alone")
+    return Line(_STARTED, event.chunk, ", ".join(part for part in parts if part))
+
+
+def _captured(event: ev.WorkCaptured, state: RunState) -> Iterator[Line]:
+    now = state.chunks[event.chunk]
+    files = counted(len(event.touched), "file")
+    yield Line(_CAPTURED, event.chunk, f"{files} after {span(event.seconds)}", quiet=True)
+    outside = now.work.outside if isinstance(now, Queued) else ()
+    if outside:
+        wrote = listed(list(outside))
+        yield Line(_OUTSIDE, event.chunk, f"wrote {wrote}, which it had not claimed")
+
+
+def _passed(event: ev.CandidatePassed) -> Line:
+    seconds = span(sum(check.seconds for check in event.checks))
+    checks = f"{counted(len(event.checks), 'check')} in {seconds}"
+    return Line(_GREEN, event.chunk, checks, quiet=True)
+
+
+def _failed(chunk: ChunkId, why: str, state: RunState) -> Iterator[Line]:
+    yield Line(MARKS[Label.FAILED], chunk, why)
+    held_up = [other for other, roots in blocked(state).items() if chunk in roots]
+    if held_up:
+        yield Line(_BLOCKS, chunk, f"cannot start without it: {listed(list(held_up))}")
+
+
+def _rejected(event: ev.CandidateRejected, state: RunState) -> Iterator[Line]:
+    now = state.chunks[event.chunk]
+    red = next((check for check in event.checks if not check.passed), None)
+    why = f"{clip(clean(red.command), _COMMAND_WIDTH)}: {red.note}" if red else event.feedback
+    if isinstance(now, Failed):
+        yield Line(_RED, event.chunk, why)
+        yield from _failed(event.chunk, "still red, and no repair round is left", state)
+    else:
+        done = now.attempt.round if isinstance(now, Live) else 0
+        then = f"→ repair {done + 1} of {state.repair_rounds}"
+        yield Line(_RED, event.chunk, f"{why} {then}" if red else f"{then}: {why}")
+
+
+def _conflicted(event: ev.CandidateConflicted, state: RunState) -> Iterator[Line]:
+    where = listed(list(event.paths), most=2)
+    if isinstance(state.chunks[event.chunk], Failed):
+        yield from _failed(event.chunk, f"conflicts with staging in {where}, even alone", state)
+    else:
+        yield Line(_CONFLICT, event.chunk, f"in {where}: set aside, runs alone at the end")
+
+
+def _landed(event: ev.CandidateLanded, view: View) -> Iterator[Line]:
+    row = next(row for row in view.rows if row.id == event.chunk)
+    title = clip(clean(row.title), _TITLE_WIDTH)
+    took = span(view.times.durations[-1]) if view.times.durations else ""
+    what = f"{title}  ({view.done}/{len(view.rows)})  {took}"
+    yield Line(MARKS[Label.LANDED], event.chunk, what)
+    if row.unverified:
+        yield Line(_UNVERIFIED, event.chunk, row.unverified)
+    if event.view:
+        yield Line(
+            _BEHIND, event.chunk, f"the staging worktree does not show it: {event.view}", whole=True
+        )

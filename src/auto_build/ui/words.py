@@ -1,0 +1,91 @@
+"""How screens spell things: times, and text from outside made harmless.
+
+Invariant: whatever an agent, a plan or a path says comes out as printable characters on one line.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+_ESCAPES: Final = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # titles, links, the clipboard
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)"
+    r"|\x9b[0-?]*[ -/]*[@-~]|\x1b\[[0-?]*[ -/]*[@-~]"
+    r"|\x1b[ -/]*[0-~]"
+)
+_LIMIT: Final = 2_000  # characters of one text that are looked at
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line, without escape sequences, control or invisible characters."""
+    bare = _ESCAPES.sub("", text[:_LIMIT])
+    return " ".join("".join(_harmless(char) for char in bare).split())
+
+
+def clean_lines(text: str, *, most: int) -> list[str]:
+    """Return the first `most` lines of `text` that say anything, each of them clean."""
+    lines = (clean(line) for line in text.splitlines())
+    return [line for line in lines if line][:most]
+
+
+def clip(text: str, width: int) -> str:
+    """Return `text` in at most `width` columns, its end cut off with an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int) -> str:
+    """Return `text` in exactly `width` columns."""
+    return set_cell_size(clip(text, width), max(width, 0))
+
+
+def listed(items: list[str], *, most: int = 4) -> str:
+    """Return items in a row, those after the first `most` as a number."""
+    more = [f"{len(items) - most} more"] if len(items) > most else []
+    return ", ".join([*items[:most], *more])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as in `1 chunk` and `2 chunks`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def clock(seconds: float) -> str:
+    """Return a time that runs, as in `0:42` and `1:02:03`."""
+    minutes, rest = divmod(max(int(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def span(seconds: float) -> str:
+    """Return a time that was measured, as in `12.3s`, `3m 05s` and `1h 02m`."""
+    if seconds < 60:
+        return f"{max(seconds, 0):.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
+
+
+def about(seconds: float) -> str:
+    """Return a time that is guessed, no finer than the guess is good."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than 1 min"
+    if minutes < 90:
+        return f"about {minutes} min"
+    return f"about {minutes / 60:.1f} h"
+
+
+def _harmless(char: str) -> str:
+    match unicodedata.category(char):
+        case "Cf":  # joins, marks of direction: they can make a line read otherwise than it is
+            return ""
+        case "Cs":  # a byte of a path that is no UTF-8
+            return "�"
+        case "Cc" | "Zl" | "Zp":
+            return " "
+        case _:
+            return char
