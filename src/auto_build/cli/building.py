@@ -26,6 +26,7 @@ from auto_build.errors import (
     UsageProblem,
 )
 from auto_build.git.repo import Repo
+from auto_build.git.worktree import Worktrees
 from auto_build.inbox import Inbox, Wish
 from auto_build.journal import find_holder
 from auto_build.process import Processes
@@ -74,9 +75,10 @@ async def _build(
         return EXIT_INTERRUPTED
     if isinstance(shown, JsonLines):
         told = {"type": "Summary", "finished": view.finished, **_brief(view)}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps(told))
     else:
-        console.print(summary(view, ways))
+        staging = Worktrees(repo).staging_path
+        console.print(summary(view, ways, staging=str(staging)))
     return EXIT_DONE if view.finished else EXIT_UNFINISHED
 
 

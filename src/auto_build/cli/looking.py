@@ -46,7 +46,7 @@ def show_status(folder: Path, spec: str | None, out: Out) -> int:
         what = "was discarded" if view else "was not built yet"
         out.text(f"{found.spec.name} {what} ({chunks} chunks); auto-build run {spec}")
         return EXIT_DONE
-    out.console.print(status_table(view))
+    out.console.print(status_table(view, going_on=going))
     if going and holder:
         out.text(f"running in process {holder.pid} on {holder.host}")
     elif view.open:

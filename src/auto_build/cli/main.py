@@ -11,6 +11,7 @@ from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
 from auto_build.cli.looking import list_, logs, status
 from auto_build.cli.plans import plan
+from auto_build.cli.showing import demo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +21,7 @@ def cli() -> None:
 
 
 for command in (
+    demo,
     init,
     plan,
     run,

@@ -405,7 +405,8 @@ class _Reader:
         if kind is VerificationKind.NONE:
             return Verification()
         told = {key: one for key, one in value.items() if key != "type" and one is not None}
-        lines = (f"{key}: {_text(one)}" for key, one in told.items())
+        bare = ("instructions", "manual", "run")  # these say what to do in whole sentences
+        lines = (_text(one) if key in bare else f"{key}: {_text(one)}" for key, one in told.items())
         return Verification(kind=kind, instructions="\n".join(lines))
 
     def _kind(self, value: Mapping[str, Json], path: str) -> VerificationKind:

@@ -126,6 +126,7 @@ class Landed:
     commit: str
     unverified: str = ""
     repairs: int = 0
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +293,7 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Landing(), ev.LandLost():
             return now.passed
         case Landing(), ev.CandidateLanded():
-            attempt = now.attempt
-            return Landed(attempt.number, event.commit, now.passed.unverified, attempt.round)
+            return _landed(now.passed, event)
         case Landing(), ev.LandingVoided():
             return Queued(now.attempt, now.work)
         case _, ev.ChunkReset():
@@ -302,6 +302,16 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
             return Skipped(_attempts(now), event.why)
         case _:
             raise IllegalTransition(now, event)
+
+
+def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
+    return Landed(
+        attempts=passed.attempt.number,
+        commit=event.commit,
+        unverified=passed.unverified,
+        repairs=passed.attempt.round,
+        outside=passed.work.outside,
+    )
 
 
 def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Rejected | Failed:

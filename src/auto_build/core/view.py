@@ -50,10 +50,13 @@ class Times:
 
     `since` is when a chunk came into its present state; `agent_s` and `gate_s` add up what was
     spent on it; `durations` are the times from start to landing of the chunks that landed.
+    `opened` is when the present session began, `closed_s` how long the earlier ones took.
     """
 
     first: float = 0.0
     last: float = 0.0
+    opened: float | None = None
+    closed_s: float = 0.0
     since: Mapping[ChunkId, float] = field(default_factory=dict)
     started: Mapping[ChunkId, float] = field(default_factory=dict)
     agent_s: Mapping[ChunkId, float] = field(default_factory=dict)
@@ -67,7 +70,7 @@ class Times:
         if isinstance(event, ev.RunStarted):
             return Times(first=at, last=at)
         if isinstance(event, ev.RunEvent):
-            return _with(self, last=at)
+            return self._seen_of_run(at, event)
         chunk = event.chunk
         changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
         match event:
@@ -87,6 +90,21 @@ class Times:
             case _:
                 pass
         return _with(self, **changes)
+
+    @property
+    def worked_s(self) -> float:
+        """How long sessions took in all, up to the last record; the hours between do not count."""
+        return self.closed_s + (self.last - self.opened if self.opened is not None else 0.0)
+
+    def _seen_of_run(self, at: float, event: ev.RunEvent) -> "Times":
+        match event:
+            case ev.SessionOpened():  # one that is still open was killed
+                return _with(self, last=at, closed_s=self.worked_s, opened=at)
+            case ev.SessionClosed():
+                ended = _with(self, last=at)
+                return _with(ended, closed_s=ended.worked_s, opened=None)
+            case _:
+                return _with(self, last=at)
 
 
 def _with(times: Times, **changes: Any) -> Times:
@@ -223,10 +241,20 @@ def _row(
         note=_reason(state, chunk, stuck),
         commit=now.commit if isinstance(now, Landed) else "",
         claims=tuple(claim.text for claim in state.held(chunk)),
-        outside=work.outside if work else (),
+        outside=_outside(now),
         unverified=now.unverified if isinstance(now, Landed | Passed) else "",
         pin=now.pin if isinstance(now, Failed) else (work.pin if work else ""),
     )
+
+
+def _outside(now: ChunkState) -> tuple[str, ...]:
+    match now:
+        case Queued() | Gating() | Rejected() | Passed() | Landing():
+            return now.work.outside
+        case Landed():
+            return now.outside
+        case _:
+            return ()
 
 
 def _label(  # noqa: C901 - one word for each state

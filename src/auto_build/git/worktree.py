@@ -149,7 +149,7 @@ class Worktrees:
         async with self._making:
             if self._admin(path) is None:
                 return
-            await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
+            await self._forget(path)
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
             if self.folder.is_dir() and not any(self.folder.iterdir()):
@@ -161,16 +161,23 @@ class Worktrees:
         None where the folder is gone, so that there is nothing to keep.
         """
         async with self._making:
-            if not worktree.path.is_dir():
-                return None
-            taken = len(list((self.folder / KEPT).glob(f"{name}*")))
-            kept = self.folder / KEPT / (f"{name}-{taken + 1}" if taken else name)
-            kept.parent.mkdir(exist_ok=True)
-            worktree.path.rename(kept)
-            link = kept / ".git"
-            if link.is_file():
-                link.unlink()  # it names the slot's git folder, which the next worktree will own
+            kept = self._move_aside(worktree.path, name) if worktree.path.is_dir() else None
+            await self._forget(worktree.path)
             return kept
+
+    def _move_aside(self, path: Path, name: str) -> Path:
+        taken = len(list((self.folder / KEPT).glob(f"{name}*")))
+        kept = self.folder / KEPT / (f"{name}-{taken + 1}" if taken else name)
+        kept.parent.mkdir(exist_ok=True)
+        path.rename(kept)
+        link = kept / ".git"
+        if link.is_file():
+            link.unlink()  # it names the slot's git folder, which goes
+        return kept
+
+    async def _forget(self, path: Path) -> None:
+        if self._admin(path) is not None:
+            await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
 
     async def sync_view(self, staging: Worktree, old: Commit, new: Commit) -> str:
         """Bring the staging worktree's files from `old` to `new`; return why not, if not.

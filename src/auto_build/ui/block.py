@@ -18,6 +18,7 @@ from auto_build.ui.words import about, clean, clip, clock, listed, pad
 
 _MOST_WORKERS: Final = 6
 _OTHER_LINES: Final = 9  # the block's own besides workers, and a few for the events above it
+_ECHO_WIDTH: Final = 3  # what a terminal writes behind the last line when Ctrl-C is pressed
 _ROOMY: Final = 20
 _ID_WIDTH: Final = 10
 _TIME_WIDTH: Final = 7
@@ -56,10 +57,11 @@ def block_lines(scene: Scene, *, width: int, height: int, now: float) -> list[Te
         *_workers(scene, view, width, now, most=most),
         _queue(view),
         _next(scene, view),
-        _progress(scene, view, width, now),
+        _progress(scene, view, max(width - _ECHO_WIDTH, 1), now),
     ]
     if height >= _ROOMY:
         lines.append(one_line(("Ctrl-C stops; the same command goes on from there", "dim")))
+    lines[-1].truncate(max(width - _ECHO_WIDTH, 1), overflow="ellipsis")
     return lines
 
 
@@ -73,7 +75,7 @@ def progress_line(view: View, width: int, *parts: str) -> Text:
 
 
 def _heading(view: View, width: int, now: float) -> Text:
-    since = clock(now - view.times.first)
+    since = clock(view.times.worked_s + now - view.times.last)
     name = clip(f"{clean(view.spec)}  {clean(view.title)}", max(width - len(since) - 10, 0))
     rule = "─" * max(width - cell_len(name) - len(since) - 8, 0)
     return one_line(("── ", "dim"), (name, "bold"), (f" {rule} ", "dim"), since, (" ──", "dim"))

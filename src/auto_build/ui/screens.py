@@ -18,6 +18,8 @@ _COMMANDS_SHOWN: Final = 3
 _ID_WIDTH: Final = 12
 _TO_VERIFY: Final = Mark("!", "to verify", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
+_CUT_OFF: Final = Mark("↷", "cut off", "yellow")
+_WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
 _ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED})
 
 
@@ -59,8 +61,14 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
     return Sheet(layout)
 
 
-def status_table(view: View) -> Sheet:
-    """Return every chunk with its state, beneath its phase, and the progress."""
+def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
+    """Return every chunk with its state, beneath its phase, and the progress.
+
+    Args:
+        view: how things stand.
+        going_on: whether somebody is at work on it; what the journal says unless given.
+    """
+    alive = view.open if going_on is None else going_on
 
     def layout(width: int) -> Iterator[Text]:
         ids = max((cell_len(clean(row.id)) for row in view.rows), default=0)
@@ -71,7 +79,7 @@ def status_table(view: View) -> Sheet:
             if row.phase != phase:
                 phase = row.phase
                 yield one_line((clean(phase), "bold underline"))
-            yield _status_row(row, min(ids, _ID_WIDTH), titles, width)
+            yield _status_row(row, _mark(row, alive=alive), min(ids, _ID_WIDTH), titles, width)
         yield progress_line(view, width)
         if view.queue:
             yield one_line(("merge queue  ", "bold"), listed([clean(one) for one in view.queue]))
@@ -99,7 +107,7 @@ def _figures(view: View) -> str:
     times = view.times
     return " · ".join(
         (
-            f"{span(times.last - times.first)} since the start",
+            f"{span(times.worked_s)} of work",
             f"{span(sum(times.agent_s.values()))} of agents' work",
             counted(times.conflicts, "conflict"),
             counted(times.repairs, "repair"),
@@ -152,12 +160,16 @@ def _ending(view: View) -> str:
     return "- discarded" if view.discarded else ""
 
 
-def _status_row(row: Row, ids: int, titles: int, width: int) -> Text:
-    mark = MARKS[row.label]
+def _mark(row: Row, *, alive: bool) -> Mark:
+    """Return a row's mark: what was under way when its run ended is not under way any more."""
+    return MARKS[row.label] if alive or row.label not in _WORKED_ON else _CUT_OFF
+
+
+def _status_row(row: Row, mark: Mark, ids: int, titles: int, width: int) -> Text:
     start = f"  {mark.glyph} {mark.word:<{WORD_WIDTH}}  "
     facts = [
         f"attempt {row.attempt}" if row.attempt > 1 else "",
-        f"worker {row.slot}" if row.slot is not None else "",
+        f"worker {row.slot}" if row.slot is not None and mark is not _CUT_OFF else "",
         clean(row.note),
         f"to verify: {clean(row.unverified)}" if row.unverified else "",
     ]

@@ -1,0 +1,179 @@
+"""Runs the demo: several workers, the tests, the merge, and the same again with one worker.
+
+The second run is made in a copy, one after the other on the same machine, so that the speed-up
+that is told is measured and not promised.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from auto_build.checks import run_check
+from auto_build.coordinator import SwarmCoordinator
+from auto_build.core import events as ev
+from auto_build.core.state import Queued
+from auto_build.core.view import View
+from auto_build.demo.build import SPEC_NAME, Prepare, build_project
+from auto_build.git.worktree import FOLDER, STAGING
+from auto_build.journal import Record
+from auto_build.policy.environment import Environment, Seat
+from auto_build.process import Processes
+from auto_build.settings import load_settings
+from auto_build.updates import Listener, Update
+from auto_build.workspace import HOME
+
+PROJECT: Final = "shelf"
+ALONE: Final = "shelf-one-worker"
+_TESTS_LIMIT_S: Final = 120.0
+
+Listen = Callable[[Path, int], Listener]  # project, workers
+Merge = Callable[[Path], Awaitable[str]]  # project; returns what it did, in words
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of the demo's plan: how it ended, and the seconds from its start to its end."""
+
+    project: Path
+    workers: int
+    view: View
+    seconds: float
+    outside: dict[str, tuple[str, ...]]
+
+    @property
+    def staging(self) -> Path:
+        """The worktree that collected what landed."""
+        return self.project / FOLDER / STAGING
+
+    @property
+    def spec(self) -> Path:
+        """The folder of the spec, its plan and its script."""
+        return self.project / HOME / "specs" / SPEC_NAME
+
+    @property
+    def conflicts(self) -> int:
+        """How many candidates did not merge."""
+        return self.view.times.conflicts
+
+    @property
+    def repairs(self) -> int:
+        """How many times failing output went back to the agent."""
+        return self.view.times.repairs
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo came to.
+
+    `tests` is the whole suite run in staging after the run; `merged` says what the merge did, and
+    is empty where there was none; `alone` is the run with one worker, if it was made.
+    """
+
+    run: Measured
+    tests: ev.CheckResult
+    merged: str = ""
+    alone: Measured | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything landed and its tests are green."""
+        return self.run.view.finished and self.tests.passed
+
+    @property
+    def tests_line(self) -> str:
+        """Pytest's closing line."""
+        lines = self.tests.output.strip().splitlines()
+        return lines[-1].strip("= ") if lines else self.tests.note
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times sooner than one worker; None where that was not measured."""
+        return self.alone.seconds / self.run.seconds if self.alone else None
+
+
+async def run_demo(
+    folder: Path,
+    *,
+    workers: int = 3,
+    pace: float = 1.0,
+    measure: bool = True,
+    listen: Listen | None = None,
+    prepare: Prepare | None = None,
+    merge: Merge | None = None,
+) -> DemoReport:
+    """Build the demo's project in `folder`, run its plan, test, merge, and measure.
+
+    Args:
+        folder: an empty folder; the projects are made in it.
+        workers: how many agents work at once.
+        pace: multiplies the times that they work.
+        measure: whether to run everything again with one worker.
+        listen: called before each run; what it returns is told of every update.
+        prepare: called with each project before its first commit.
+        merge: brings the build into the project's branch; called if all is landed and green.
+    """
+    run = await run_project(
+        folder / PROJECT, workers=workers, pace=pace, listen=listen, prepare=prepare
+    )
+    tests = await run_tests(run)
+    wanted = merge is not None and run.view.finished and tests.passed
+    merged = await merge(run.project) if merge and wanted else ""
+    alone = None
+    if measure and workers > 1:
+        alone = await run_project(
+            folder / ALONE, workers=1, pace=pace, listen=listen, prepare=prepare
+        )
+    return DemoReport(run, tests, merged, alone)
+
+
+async def run_project(
+    project: Path,
+    *,
+    workers: int,
+    pace: float = 1.0,
+    listen: Listen | None = None,
+    prepare: Prepare | None = None,
+) -> Measured:
+    """Build the demo's project and run its plan once."""
+    await build_project(project, Processes(), pace=pace, prepare=prepare)
+    tally = _Tally(listen(project, workers) if listen else None)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    view = await SwarmCoordinator(project, SPEC_NAME, max_workers=workers, on_update=tally).run()
+    return Measured(project, workers, view, clock() - begun, tally.outside)
+
+
+async def run_tests(run: Measured) -> ev.CheckResult:
+    """Run the project's own checks once more, on what staging shows."""
+    settings = load_settings(run.project, {}, os.environ)
+    environment = Environment(os.environ, settings.environment.passed, settings.environment.set)
+    (check,) = settings.gate.checks
+    return await run_check(
+        Processes(),
+        check,
+        cwd=run.staging,
+        env=environment.for_check(Seat(SPEC_NAME, "", 0, 0), str(run.project)),
+        limit_s=_TESTS_LIMIT_S,
+    )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Notes which paths were written outside of claims, and passes every update on."""
+
+    listener: Listener | None
+    outside: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __call__(self, update: Update) -> None:
+        if isinstance(update.what, Record) and isinstance(update.what.event, ev.WorkCaptured):
+            self._note(update, update.what.event)
+        if self.listener:
+            self.listener(update)
+
+    def _note(self, update: Update, event: ev.WorkCaptured) -> None:
+        now = update.state.chunks[event.chunk] if update.state else None
+        if isinstance(now, Queued) and now.work.outside:
+            self.outside[event.chunk] = now.work.outside
