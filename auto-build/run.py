@@ -29,7 +29,7 @@ def environments():
 def has_package(python):
     """Say whether a python can import auto_build."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.call([python, "-c", "import auto_build.cli.launcher"], **quiet) == 0
+    return subprocess.call([python, "-c", "import auto_build.cli.main"], **quiet) == 0
 
 
 def hand_over():
@@ -47,7 +47,7 @@ def main():
     """Run the launcher, here or elsewhere."""
     if sys.version_info >= (3, 11):
         try:
-            from auto_build.cli.launcher import main as launch
+            from auto_build.cli.main import launch_main as launch
         except ModuleNotFoundError as error:
             if not (error.name or "").startswith("auto_build"):
                 raise

@@ -91,6 +91,13 @@ def test_the_guides_commands_work_to_the_letter_where_init_prepared_the_reposito
     assert run_git(built.path, "branch", "--list", "auto-build/*") == ""
 
 
+def test_run_py_takes_the_sub_commands_too(built: Project) -> None:
+    with built.user_acts():
+        auto_build(built, "init")
+    assert run_py(built, "plan", "check", "001").code == 0
+    assert run_py(built, "list", "--json").value["specs"][0]["spec"] == SPEC
+
+
 def test_init_overwrites_nothing(project: Project) -> None:
     mine = (project.path / "auto-build.toml").read_text()
     with project.user_acts():

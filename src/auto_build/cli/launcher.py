@@ -1,13 +1,10 @@
 """The flags of `python auto-build/run.py`, as the guide documents them."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from auto_build.cli.boundary import invoke
 from auto_build.cli.building import build
 from auto_build.cli.finishing import do_discard, do_merge, show_review
 from auto_build.cli.looking import show_list, show_status
@@ -19,7 +16,7 @@ from auto_build.ui.console import Ways
 _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 
 
-@click.command("launch", hidden=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--spec", help="The spec: its number or its name.")
 @build_options
 @click.option("--list", "list", is_flag=True, help="List the specs and how far each is.")
@@ -82,11 +79,6 @@ def _ways(spec: str) -> Ways:
         run=start,
         review=f"{start} --review",
         merge=f"{start} --merge",
-        logs=f"auto-build logs {spec}",
-        retry=f"auto-build retry {spec}",
+        logs=f"python auto-build/run.py logs {spec}",
+        retry=f"python auto-build/run.py retry {spec}",
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the launcher and return its exit code."""
-    return invoke(launch, list(sys.argv[1:] if argv is None else argv))

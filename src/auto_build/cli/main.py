@@ -1,6 +1,7 @@
 """The `auto-build` program: its sub-commands."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -36,11 +37,24 @@ for command in (
     discard,
     clean_,
     doctor,
-    launch,
 ):
     cli.add_command(command)
 
 
+def launch_main(argv: Sequence[str]) -> int:
+    """Run what `run.py` was given: its flags, or a sub-command of the console script.
+
+    Args:
+        argv: `--project-dir`, the project, and what the user typed.
+    """
+    own, typed = argv[:2], argv[2:]
+    if typed and not typed[0].startswith("-"):
+        return invoke(cli, [*typed, *own] if own[0] not in typed else typed)
+    return invoke(launch, argv)
+
+
 def main() -> None:
-    """Run the console script."""
+    """Run the console script; `launch` is how run.py hands over to one that is installed."""
+    if sys.argv[1:2] == ["launch"]:
+        sys.exit(launch_main(sys.argv[2:]))
     sys.exit(invoke(cli, sys.argv[1:]))

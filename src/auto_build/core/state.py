@@ -225,7 +225,9 @@ def apply(state: RunState, event: ev.Event) -> RunState:
         raise IllegalTransition(None, event)
     after = _next(state, before, event)
     chunks = MappingProxyType({**state.chunks, event.chunk: after})
-    return replace(state, chunks=chunks, queue=_queue(state.queue, event.chunk, after))
+    queue = _queue(state.queue, event.chunk, after)
+    merged = None if isinstance(event, ev.AttemptStarted) else state.merged
+    return replace(state, chunks=chunks, queue=queue, merged=merged)
 
 
 def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -49,8 +48,8 @@ async def build_project(
     Raises:
         EnvironmentUnfit: pytest is missing, or git is, or nothing can be written there.
     """
-    _require_pytest()
     await require_git(processes)
+    await _require_pytest(processes)
     _write(folder, pace)
     await _git(processes, folder, "init", "--quiet", "--initial-branch=main")
     for key, value in _CONFIG:
@@ -107,8 +106,15 @@ def _fill(text: str) -> str:
     return text.replace("{python}", shlex.quote(python.name)).replace("{path}", quoted)
 
 
-def _require_pytest() -> None:
-    if find_spec("pytest") is None:
+async def _require_pytest(processes: Processes) -> None:
+    """Start pytest once, which also has its bytecode written: the checks write none."""
+    done = await processes.run(
+        *(sys.executable, "-m", "pytest", "--version"),
+        cwd=Path(sys.executable).parent,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        ok=range(256),
+    )
+    if done.code != 0:
         raise EnvironmentUnfit(
             "the demo's checks need pytest", hint="pip install 'auto-build[demo]'"
         )

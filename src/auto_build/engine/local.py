@@ -142,17 +142,20 @@ class LocalEngine:
         session = await self.agent.start(spec)
         stream = session.prompt(task.prompt)
         ended = Ended(Stop.CRASHED, "it stopped without a word")
+        limit = asyncio.timeout(self.agent_limit_s)
         try:
-            async with asyncio.timeout(self.agent_limit_s):
+            async with limit:
                 async for event in stream:
                     match event:
                         case Ended():
                             ended = event
                         case Doing() | Text():
                             self.notice(task.chunk.id, event.text[:_NOTICE_LIMIT])
-        except TimeoutError:
-            minutes = self.agent_limit_s / 60
-            return ev.Outcome.TIMEOUT, f"stopped after its time limit of {minutes:g} min"
+        except TimeoutError as crash:
+            if limit.expired():
+                minutes = self.agent_limit_s / 60
+                return ev.Outcome.TIMEOUT, f"stopped after its time limit of {minutes:g} min"
+            return ev.Outcome.CRASHED, f"TimeoutError: {crash}"
         except Exception as crash:  # noqa: BLE001 - an agent's own crash is an outcome, not ours
             return ev.Outcome.CRASHED, f"{type(crash).__name__}: {crash}"
         finally:
