@@ -115,8 +115,8 @@ class SwarmCoordinator:
             "model": model,
             **(settings or {}),
         }
-        self._listeners: list[Listener] = [on_update] if on_update else []
-        self._view: View | None = None
+        self._listener = on_update
+        self._streams: list[asyncio.Queue[Update | None]] = []
 
     async def run(self) -> View:
         """Build the spec, or go on where an earlier run stopped; return how it ended.
@@ -124,6 +124,14 @@ class SwarmCoordinator:
         Raises:
             AutoBuildError: it cannot be begun or carried on; what was done is kept.
         """
+        try:
+            return await self._run()
+        finally:
+            for queue in self._streams:
+                queue.put_nowait(None)
+            self._streams.clear()
+
+    async def _run(self) -> View:
         repo = await Repo.open(self._folder, Processes())
         workspace = Workspace(repo.project, repo.common_dir)
         settings = load_settings(repo.project, self._flags, os.environ)
@@ -165,32 +173,22 @@ class SwarmCoordinator:
         return load_view(workspace, workspace.require_spec(self._wanted).name)
 
     async def events(self) -> AsyncIterator[Update]:
-        """Yield every update of `run` from now on; ends when the run ends.
+        """Yield every update of `run` from now on; ends when the run ends, however it ends.
 
         A listener that falls 10,000 updates behind misses the oldest.
         """
         queue: asyncio.Queue[Update | None] = asyncio.Queue()
+        self._streams.append(queue)
+        while (update := await queue.get()) is not None:
+            yield update
 
-        def put(update: Update) -> None:
+    def _tell(self, update: Update) -> None:
+        if self._listener:
+            self._listener(update)
+        for queue in self._streams:
             if queue.qsize() >= _STREAM_LIMIT:
                 queue.get_nowait()
             queue.put_nowait(update)
-            closing = isinstance(update.what, Record) and isinstance(
-                update.what.event, ev.SessionClosed
-            )
-            if closing:
-                queue.put_nowait(None)
-
-        self._listeners.append(put)
-        try:
-            while (update := await queue.get()) is not None:
-                yield update
-        finally:
-            self._listeners.remove(put)
-
-    def _tell(self, update: Update) -> None:
-        for listener in tuple(self._listeners):
-            listener(update)
 
 
 def load_view(workspace: Workspace, spec: str) -> View | None:

@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -97,22 +98,23 @@ def _reap(child: int) -> int | None:
 def _end_descendants(grace_s: float) -> None:
     """Ask every descendant to end, wait up to `grace_s` seconds, then kill what is left."""
     me = psutil.Process()
-    for process in me.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _wait_until_none(me, grace_s)
+    asked: set[psutil.Process] = set()
+    limit = time.monotonic() + grace_s
+    while time.monotonic() < limit and (left := _living(me)):
+        for process in set(left) - asked:  # again and again: one that is asked may just have forked
+            _signal(process.terminate)
+        asked.update(left)
+        time.sleep(_POLL_S)
     limit = time.monotonic() + _KILL_LIMIT_S
     while (left := _living(me)) and time.monotonic() < limit:
         for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+            _signal(process.kill)
         time.sleep(_POLL_S)
 
 
-def _wait_until_none(me: psutil.Process, grace_s: float) -> None:
-    limit = time.monotonic() + grace_s
-    while _living(me) and time.monotonic() < limit:
-        time.sleep(_POLL_S)
+def _signal(send: Callable[[], None]) -> None:
+    with suppress(psutil.Error):  # gone, or another user's: the others must end all the same
+        send()
 
 
 def _living(me: psutil.Process) -> list[psutil.Process]:

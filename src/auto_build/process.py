@@ -142,6 +142,9 @@ class Processes:
         except OSError as error:
             os.close(control_write)
             raise CommandFailed(f"nothing can be started in {cwd}: {error.strerror}") from error
+        except BaseException:
+            os.close(control_write)
+            raise
         finally:
             os.close(control_read)
         return await _attend(

@@ -5,7 +5,7 @@ those with the longest way to the end first. At most one candidate is between ga
 A chunk that was set aside starts when nothing else runs or could, and then runs alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from auto_build.core import events as ev
 from auto_build.core.claims import BadClaim, Claim, first_overlap
@@ -79,24 +79,25 @@ def _land(state: RunState) -> Land | None:
 def _gate(state: RunState) -> Gate | None:
     if any(isinstance(now, Gating | Passed | Landing) for now in state.chunks.values()):
         return None
-    for chunk in state.queue:
-        now = state.chunks[chunk]
-        if isinstance(now, Queued) and not _trespasses(state, chunk, now):
-            return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
-    return None
+    queued = {chunk: now for chunk in state.queue if isinstance(now := state.chunks[chunk], Queued)}
+    busy = [one for one, now in state.live.items() if isinstance(now, Running | Rejected)]
+    ready = [chunk for chunk, now in queued.items() if not _wrote_into(state, chunk, now, busy)]
+    polite = [chunk for chunk in ready if not _wrote_into(state, chunk, queued[chunk], ready)]
+    if not ready:
+        return None
+    chunk = (polite or ready)[0]
+    now = queued[chunk]
+    return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
 
 
-def _trespasses(state: RunState, chunk: ChunkId, now: Queued) -> bool:
-    """Say whether the work was written into what a chunk still at work holds: it lands after it.
+def _wrote_into(state: RunState, chunk: ChunkId, now: Queued, others: Iterable[ChunkId]) -> bool:
+    """Say whether the work was written into what one of the others holds: it lands after them.
 
-    Chunks at work never wait for queued ones, so this cannot go in a circle.
+    Chunks at work never wait for queued ones, and where all queued ones wrote into each other the
+    first goes first, so this cannot go in a circle.
     """
     outside = [claim for path in now.work.outside for claim in _claims(path)]
-    return any(
-        first_overlap(outside, state.held(other))
-        for other, busy in state.live.items()
-        if other != chunk and isinstance(busy, Running | Rejected)
-    )
+    return any(first_overlap(outside, state.held(other)) for other in others if other != chunk)
 
 
 def _claims(path: str) -> Iterator[Claim]:

@@ -7,22 +7,20 @@ that is told is measured and not promised.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from auto_build.checks import run_check
 from auto_build.coordinator import SwarmCoordinator
 from auto_build.core import events as ev
-from auto_build.core.state import Queued
 from auto_build.core.view import View
 from auto_build.demo.build import SPEC_NAME, Prepare, build_project
 from auto_build.git.worktree import FOLDER, STAGING
-from auto_build.journal import Record
 from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
 from auto_build.settings import load_settings
-from auto_build.updates import Listener, Update
+from auto_build.updates import Listener
 from auto_build.workspace import HOME
 
 PROJECT: Final = "shelf"
@@ -41,7 +39,6 @@ class Measured:
     workers: int
     view: View
     seconds: float
-    outside: dict[str, tuple[str, ...]]
 
     @property
     def staging(self) -> Path:
@@ -52,6 +49,11 @@ class Measured:
     def spec(self) -> Path:
         """The folder of the spec, its plan and its script."""
         return self.project / HOME / "specs" / SPEC_NAME
+
+    @property
+    def outside(self) -> dict[str, tuple[str, ...]]:
+        """The paths that chunks wrote beyond their claims."""
+        return {row.id: row.outside for row in self.view.rows if row.outside}
 
     @property
     def conflicts(self) -> int:
@@ -139,11 +141,11 @@ async def run_project(
 ) -> Measured:
     """Build the demo's project and run its plan once."""
     await build_project(project, Processes(), pace=pace, prepare=prepare)
-    tally = _Tally(listen(project, workers) if listen else None)
+    listener = listen(project, workers) if listen else None
     clock = asyncio.get_running_loop().time
     begun = clock()
-    view = await SwarmCoordinator(project, SPEC_NAME, max_workers=workers, on_update=tally).run()
-    return Measured(project, workers, view, clock() - begun, tally.outside)
+    view = await SwarmCoordinator(project, SPEC_NAME, max_workers=workers, on_update=listener).run()
+    return Measured(project, workers, view, clock() - begun)
 
 
 async def run_tests(run: Measured) -> ev.CheckResult:
@@ -158,22 +160,3 @@ async def run_tests(run: Measured) -> ev.CheckResult:
         env=environment.for_check(Seat(SPEC_NAME, "", 0, 0), str(run.project)),
         limit_s=_TESTS_LIMIT_S,
     )
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Notes which paths were written outside of claims, and passes every update on."""
-
-    listener: Listener | None
-    outside: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __call__(self, update: Update) -> None:
-        if isinstance(update.what, Record) and isinstance(update.what.event, ev.WorkCaptured):
-            self._note(update, update.what.event)
-        if self.listener:
-            self.listener(update)
-
-    def _note(self, update: Update, event: ev.WorkCaptured) -> None:
-        now = update.state.chunks[event.chunk] if update.state else None
-        if isinstance(now, Queued) and now.work.outside:
-            self.outside[event.chunk] = now.work.outside
