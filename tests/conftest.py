@@ -1,7 +1,6 @@
 """What every test begins with: an environment that holds nothing of whoever runs it."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ _DUMMY_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 @pytest.fixture(autouse=True)
 def clean_environment(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+) -> Path:
     """Give each test a home of its own, no inherited git settings, and keys that open nothing."""
     for name in list(os.environ):
         if name.startswith(("GIT_", "AUTO_BUILD_", "XDG_")):
@@ -24,4 +23,4 @@ def clean_environment(
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in _DUMMY_KEYS:
         monkeypatch.setenv(name, "dummy")
-    yield home
+    return home

@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,7 +140,7 @@ class SwarmCoordinator:
         name, chosen = settings.require_agent()
         with RunLock.acquire(workspace.state_dir, spec.name) as lock:
             processes = Processes(lock.lease)
-            repo = await Repo.open(repo.project, processes)
+            repo = replace(repo, processes=processes)
             agent = build_agent(
                 name,
                 chosen,

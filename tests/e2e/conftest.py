@@ -1,4 +1,4 @@
-"""A project for each test, and the promise that holds in all of them: the user's things are safe."""
+"""A project for each test, and the promise that holds in all: the user's things are safe."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -10,9 +10,12 @@ import json
 import os
 import stat
 import subprocess  # noqa: TID251 - the user's own git and programs, not the coordinator's
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +24,7 @@ import psutil
 from auto_build import Notice, Record, Row, SwarmCoordinator, Update, View
 from auto_build.core.events import ChunkEvent, Event
 from auto_build.core.state import RunState
+from tests.programs import is_alive, wait_until_gone
 
 Json = dict[str, Any]
 Step = dict[str, Any]
@@ -227,7 +231,12 @@ class Project:
         return self.plan(phase("p1", *chunks), spec=spec)
 
     def agent(
-        self, name: str, *steps: Step, attempt: int = 0, round: int = 0, spec: str = SPEC
+        self,
+        name: str,
+        *steps: Step,
+        attempt: int = 0,
+        round: int = 0,  # noqa: A002 - the script's own word
+        spec: str = SPEC,
     ) -> None:
         """Say what the agent does when it is given a chunk."""
         turn = {"chunk": name, "attempt": attempt, "round": round, "steps": list(steps)}
@@ -391,7 +400,30 @@ class Project:
 
     def left_processes(self) -> list[str]:
         """Return what runs here, or was started by a run here, ourselves excepted."""
-        return [" ".join(one) for one in _running_in(self.path)]
+        return [" ".join(process.cmdline()) for process in self.processes()]
+
+    def processes(self) -> list[psutil.Process]:
+        return list(_running_in(self.path))
+
+    def wait_until_exists(self, path: Path, limit_s: float = 20.0) -> None:
+        """Wait for a file that an agent makes.
+
+        Raises:
+            AssertionError: it never came.
+        """
+        limit = time.monotonic() + limit_s
+        while not path.exists():
+            assert time.monotonic() < limit, f"{path} never came"
+            time.sleep(0.02)
+
+    def wait_until_processes_are_gone(self, limit_s: float = 20.0) -> None:
+        """Wait for what a killed run had started.
+
+        Raises:
+            AssertionError: something lives on.
+        """
+        wait_until_gone(self.processes(), limit_s)
+        assert self.left_processes() == []
 
 
 _SETTINGS = """
@@ -410,12 +442,16 @@ def run_git(where: Path, *args: str, ok: Iterable[int] = (0,)) -> str:
         ("git", *args),
         cwd=where,
         capture_output=True,
-        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        env={**_without_git(os.environ), "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"},
         timeout=60,
     )
     if done.returncode not in ok:
         raise AssertionError(f"git {' '.join(args)}: {done.stderr.decode(errors='replace')}")
     return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def _without_git(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith("GIT_")}
 
 
 @dataclass(frozen=True)
@@ -478,13 +514,67 @@ def _digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _running_in(folder: Path) -> Iterator[list[str]]:
-    """Yield the command lines of programs that run in `folder` or were started by a run there."""
+def _running_in(folder: Path) -> Iterator[psutil.Process]:
+    """Yield the programs that run in `folder` or were started by a run there."""
     inside = str(folder)
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid == os.getpid() or not is_alive(process):
                 continue
             ceiling = process.environ().get("GIT_CEILING_DIRECTORIES", "")
             if process.cwd().startswith(inside) or ceiling.startswith(inside):
-                yield process.cmdline()
+                yield process
+
+
+# --- a coordinator in a process of its own ------------------------------------------------------
+
+
+@dataclass
+class Driver:
+    """A coordinator that can be killed; what it tells comes line by line."""
+
+    process: "subprocess.Popen[str]"
+
+    @classmethod
+    def start(cls, project: Project, *, spec: str = SPEC, workers: int = 2) -> "Driver":
+        project.watch()
+        program = str(Path(__file__).with_name("driver.py"))
+        return cls(
+            subprocess.Popen(
+                (sys.executable, program, str(project.path), spec, str(workers)),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    def lines(self) -> Iterator[Json]:
+        """Yield what it tells, until it ends."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            yield json.loads(line)
+
+    def wait_for(self, event: str, name: str = "") -> Json:
+        """Wait until it tells of an event, of one chunk if `name` is given."""
+        for line in self.lines():
+            if line.get("event") == event and (not name or line["chunk"] == name):
+                return line
+        raise AssertionError(f"{event} {name} never came")
+
+    def wait_for_lines(self, number: int) -> int:
+        """Wait until it told that many things or ended; return how many it told."""
+        return sum(1 for _ in islice(self.lines(), number))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._forget()
+
+    def end(self) -> tuple[int, list[Json]]:
+        """Let it run to its end; return its exit code and what it told from now on."""
+        told = list(self.lines())
+        return self._forget(), told
+
+    def _forget(self) -> int:
+        code = self.process.wait(60)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code

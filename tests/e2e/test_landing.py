@@ -69,7 +69,9 @@ async def test_what_lands_was_verified_before_the_merge_and_on_the_merged_tree(
     not_landed = f"! git cat-file -e {project.branch()}:late.py"
     project.plan_of(
         chunk("early", files=["early.py"]),
-        chunk("late", files=["late.py"], verify=f"test -f early.py && test -f late.py && {not_landed}"),
+        chunk(
+            "late", files=["late.py"], verify=f"test -f early.py && test -f late.py && {not_landed}"
+        ),
     )
     project.agent("early", write("early.py"))
     project.agent("late", sleep(0.3), write("late.py"))
@@ -118,14 +120,18 @@ async def test_a_merge_in_conflict_is_rebased_commit_by_commit(project: Project)
     assert report.of(ev.CandidateConflicted) == []
     assert project.show("a.txt") == "a\nBB\nc\n"
     assert project.landings() == ["one", "two"]
-    subjects = run_git(project.path, "log", "--format=%s", f"{project.branch()}^1..{project.branch()}")
+    subjects = run_git(
+        project.path, "log", "--format=%s", f"{project.branch()}^1..{project.branch()}"
+    )
     assert {"the same as the other did", "and more"} & set(subjects.splitlines())
 
 
 def _two_that_conflict(project: Project) -> None:
     project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"]))
     project.agent("one", edit("a.txt", "b", "one"))
-    project.agent("two", sleep(0.3), edit("a.txt", "b", "two"), write("two.py", "mine\n"), attempt=1)
+    project.agent(
+        "two", sleep(0.3), edit("a.txt", "b", "two"), write("two.py", "mine\n"), attempt=1
+    )
 
 
 async def test_a_conflict_never_deletes_the_agents_work(project: Project) -> None:

@@ -60,9 +60,7 @@ async def test_parallel_safe_false_is_honoured(project: Project) -> None:
 
 
 async def test_a_chunk_that_claims_nothing_runs_alone_within_its_phase(project: Project) -> None:
-    project.plan_of(
-        chunk("one", files=["one.py"]), chunk("two", files=["two.py"]), chunk("silent")
-    )
+    project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"]), chunk("silent"))
     project.agent("one", write("one.py"))
     project.agent("two", sleep(0.2), write("two.py"))
     project.agent("silent", write("anything.py"))
@@ -87,9 +85,7 @@ async def test_making_worktrees_is_serialised_eight_slots_at_once(project: Proje
 
 
 async def test_slots_are_used_again_and_hold_nothing_of_the_last_chunk(project: Project) -> None:
-    project.plan_of(
-        chunk("one", files=["one.py"], verify="false"), chunk("two", files=["two.py"])
-    )
+    project.plan_of(chunk("one", files=["one.py"], verify="false"), chunk("two", files=["two.py"]))
     project.agent("one", write("one.py"), write("stray.py"))
     project.agent("two", write("two.py"))
 

@@ -2,8 +2,8 @@
 
 Invariant: `overlap` is symmetric and never misses. Where a pattern is too clever to be decided
 exactly (ranges, braces), it is taken to match more than it does, so that two chunks may wait for
-each other without need but never write one file at once. Brackets are read both ways, as a class
-and as themselves, since `app/[id]/page.tsx` is a file name in some frameworks.
+each other without need but never write one file at once. Each bracket is read both ways, as a class
+and as itself, since `app/[id]/page.tsx` is a file name in some frameworks.
 """
 
 import re
@@ -11,19 +11,25 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, product
 from typing import Final
 
 _WILD: Final = frozenset("*?[{")
 _DRIVE: Final = re.compile(r"^[A-Za-z]:")
-_TOKENS: Final = re.compile(r"\*+|\{[^}]*\}?|\[([^\]]*)\]|.", re.DOTALL)
+_TOKENS: Final = re.compile(r"\*+|\{[^{}]*\}|\{.*|\[(?P<inside>[!^]?\]?[^\]]*)\]|.", re.DOTALL)
 _CACHE: Final = 65536
+_LONGEST_NAME: Final = 255  # characters; what file systems allow
+_DEEPEST: Final = 100  # folders
+_MOST_BRACKETS: Final = 4  # in one name; each doubles its readings
 
-# one place in a segment: the letters allowed there, any letter, or any number of any letters
+# one place in a name: the letters allowed there, any letter, or any number of any letters
 _ANY: Final = "any"
 _STAR: Final = "star"
 _Token = frozenset[str] | str
-_Segment = tuple[_Token, ...]
-_DEEP: Final[_Segment] = ("deep",)  # `**`: any number of segments
+_Name = tuple[_Token, ...]
+_Segment = tuple[_Name, ...]  # what stands between two slashes, in each of its readings
+_Pattern = tuple[_Segment, ...]
+_DEEP: Final[_Segment] = (("deep",),)  # `**`: any number of segments
 
 
 class BadClaim(ValueError):
@@ -53,16 +59,15 @@ class Claim:
             raise BadClaim("is absolute")
         if "\0" in text or "\n" in text:
             raise BadClaim("holds a control character")
+        if any(len(part) > _LONGEST_NAME for part in text.split("/")):
+            raise BadClaim(f"holds a name of more than {_LONGEST_NAME} characters")
         folder = text.endswith(("/", "/.")) or text in {".", ".."}
         segments = _resolve(text)
+        if len(segments) > _DEEPEST:
+            raise BadClaim(f"lies more than {_DEEPEST} folders deep")
         if not segments:
             return cls("**")
         return cls("/".join(segments) + ("/" if folder else ""))
-
-    @property
-    def is_glob(self) -> bool:
-        """Whether the claim holds a wildcard."""
-        return not _WILD.isdisjoint(self.text)
 
 
 def _resolve(text: str) -> list[str]:
@@ -73,25 +78,32 @@ def _resolve(text: str) -> list[str]:
         if part == "..":
             if not segments:
                 raise BadClaim("leaves the repository")
-            segments.pop()
+            if segments[-1] != "**":  # what lies above any folder is any folder
+                segments.pop()
         else:
             segments.append(part)
     return segments
 
 
+@lru_cache(maxsize=_CACHE)
 def overlap(one: Claim, other: Claim) -> bool:
     """Say whether some path could be written under both claims.
 
     A path is taken to reach beneath itself (`src/a` overlaps `src/a/b`): if one of the two exists
     as a file, the other cannot exist beside it.
     """
-    return any(_meet(a, b) for a in _readings(one.text) for b in _readings(other.text))
+    return _meet(_pattern(one.text), _pattern(other.text))
 
 
 def covers(claim: Claim, path: str) -> bool:
     """Say whether `claim` allows writing the file at `path` (relative, `/` between its parts)."""
-    name = _literal(path)
-    return any(_cover(pattern, name) for pattern in _readings(claim.text))
+    return _cover(_pattern(claim.text), _literal(path))
+
+
+@lru_cache(maxsize=_CACHE)
+def touches(claim: Claim, path: str) -> bool:
+    """Say whether a file at `path`, read letter by letter, meets what is claimed."""
+    return _meet(_pattern(claim.text), _literal(path))
 
 
 def first_overlap(ones: Iterable[Claim], others: Iterable[Claim]) -> tuple[Claim, Claim] | None:
@@ -105,48 +117,46 @@ def _fold(text: str) -> str:
 
 
 @lru_cache(maxsize=_CACHE)
-def _literal(path: str) -> tuple[_Segment, ...]:
+def _literal(path: str) -> _Pattern:
     return tuple(
-        tuple(frozenset(letter) for letter in part) for part in _fold(path).split("/") if part
+        (tuple(frozenset(letter) for letter in part),) for part in _fold(path).split("/") if part
     )
 
 
 @lru_cache(maxsize=_CACHE)
-def _readings(text: str) -> tuple[tuple[_Segment, ...], ...]:
-    """Return what the claim may mean: its pattern, and its brackets taken literally."""
-    folded = _fold(text)
-    parts = [part for part in folded.split("/") if part]
+def _pattern(text: str) -> _Pattern:
+    parts = [part for part in _fold(text).split("/") if part]
     if len(parts) == 1 and parts[0] != "**" and not _WILD.isdisjoint(parts[0]):
         parts.insert(0, "**")  # `*.py` is widely meant as: wherever it lies
-    readings = {tuple(_segment(part, classes=True) for part in parts)}
-    if "[" in folded:
-        readings.add(tuple(_segment(part, classes=False) for part in parts))
-    return tuple(readings)
+    segments: list[_Segment] = []
+    for part in parts:
+        if part.count("{") > part.count("}"):  # braces that reach over a slash
+            return (*segments, _DEEP)
+        segments.append(_DEEP if part == "**" else _segment(part))
+    return tuple(segments)
 
 
-def _segment(part: str, *, classes: bool) -> _Segment:
-    if part == "**":
-        return _DEEP
-    return tuple(
-        token
-        for match in _TOKENS.finditer(part)
-        for token in _tokens(match[0], match[1], classes=classes)
-    )
+def _segment(part: str) -> _Segment:
+    pieces = [_piece(match[0], match["inside"]) for match in _TOKENS.finditer(part)]
+    if sum(len(readings) > 1 for readings in pieces) > _MOST_BRACKETS:
+        return ((_STAR,),)
+    return tuple(tuple(chain.from_iterable(choice)) for choice in product(*pieces))
 
 
-def _tokens(text: str, inside: str | None, *, classes: bool) -> list[_Token]:
+def _piece(text: str, inside: str | None) -> tuple[_Name, ...]:
     if text[0] in "*{":
-        return [_STAR]
+        return ((_STAR,),)
     if text == "?":
-        return [_ANY]
-    if inside is None or not classes:
-        return [frozenset(letter) for letter in text]
+        return ((_ANY,),)
+    itself = tuple(frozenset(letter) for letter in text)
+    if inside is None:
+        return (itself,)
     plain = inside and inside[0] not in "!^" and "-" not in inside
-    return [frozenset(inside) if plain else _ANY]
+    return ((frozenset(inside) if plain else _ANY,), itself)
 
 
 @lru_cache(maxsize=_CACHE)
-def _meet(a: tuple[_Segment, ...], b: tuple[_Segment, ...]) -> bool:
+def _meet(a: _Pattern, b: _Pattern) -> bool:
     if not a or not b:
         return True  # one ends: what is left of the other lies beneath it
     if a[0] == _DEEP:
@@ -157,7 +167,7 @@ def _meet(a: tuple[_Segment, ...], b: tuple[_Segment, ...]) -> bool:
 
 
 @lru_cache(maxsize=_CACHE)
-def _cover(pattern: tuple[_Segment, ...], path: tuple[_Segment, ...]) -> bool:
+def _cover(pattern: _Pattern, path: _Pattern) -> bool:
     if not pattern:
         return True
     if not path:
@@ -167,16 +177,20 @@ def _cover(pattern: tuple[_Segment, ...], path: tuple[_Segment, ...]) -> bool:
     return _segments_meet(pattern[0], path[0]) and _cover(pattern[1:], path[1:])
 
 
-@lru_cache(maxsize=_CACHE)
 def _segments_meet(a: _Segment, b: _Segment) -> bool:
-    """Say whether two segments have a name in common."""
+    return any(_names_meet(one, other) for one in a for other in b)
+
+
+@lru_cache(maxsize=_CACHE)
+def _names_meet(a: _Name, b: _Name) -> bool:
+    """Say whether one name fits both."""
     if not a or not b:
         return all(token == _STAR for token in a or b)
     if a[0] == _STAR:
-        return _segments_meet(a[1:], b) or _segments_meet(a, b[1:])
+        return _names_meet(a[1:], b) or _names_meet(a, b[1:])
     if b[0] == _STAR:
-        return _segments_meet(a, b[1:]) or _segments_meet(a[1:], b)
-    return _places_meet(a[0], b[0]) and _segments_meet(a[1:], b[1:])
+        return _names_meet(a, b[1:]) or _names_meet(a[1:], b)
+    return _places_meet(a[0], b[0]) and _names_meet(a[1:], b[1:])
 
 
 def _places_meet(a: _Token, b: _Token) -> bool:

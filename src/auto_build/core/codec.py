@@ -6,9 +6,10 @@ instead. Writing changes the statuses of chunks and nothing else: keys that we d
 
 import copy
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
@@ -34,6 +35,10 @@ from auto_build.core.verification import reads_like_output
 Json = Any  # a plain JSON value: checked where it is read
 MARK: Final = "auto_build"  # the key under which the tool notes what it wrote
 _SHOWN: Final = 80
+_DEEPEST: Final = 100  # levels of nesting
+_LONGEST_S: Final = 7 * 24 * 3600
+_HALF: Final = re.compile("[\ud800-\udfff]")  # half of a character: no file can hold it
+_ROOT: Final = re.compile(r"^(?:[A-Za-z]:|~|\.{1,2}(?=[/\\])|[/\\])+")
 _NO_PATH: Final = re.compile(
     r"(?:tbd|tba|todo|n/?a|none|unknown|various|multiple|any)(?=$|[\s:,])", re.IGNORECASE
 )
@@ -123,14 +128,13 @@ def write_statuses(
     """Return the file's new text: each chunk's `status`, and our notes under `auto_build`.
 
     `notes` holds for each chunk at least `status`. A status that somebody edited since our last
-    writing is left alone: it is a wish, taken in at the next start.
+    writing is left alone: it is a wish, taken in at the next start, until it has come true.
     """
     fresh = copy.deepcopy(dict(document))
-    for phase in fresh.get("phases") or []:
-        _, chunks = _pick(phase, dialects.CHUNKS)
-        for chunk in chunks or []:
+    for phase in _listed(fresh.get("phases")):
+        for chunk in _listed(_pick(phase, dialects.CHUNKS)[1]):
             note = notes.get(ChunkId(_text(_pick(chunk, dialects.CHUNK_IDS)[1])))
-            if note is None or _is_edited(chunk):
+            if note is None or (_is_edited(chunk) and _status(chunk) != note["status"]):
                 continue
             chunk["status"] = note["status"]
             chunk[MARK] = dict(note)
@@ -153,6 +157,8 @@ def decode_event(value: Mapping[str, Json]) -> events.Event:
     name = body.pop("type", None)
     if name not in _ADAPTERS:
         raise ValueError(f"unknown event type {name!r}")
+    if unknown := body.keys() - {one.name for one in fields(_EVENTS[name])}:
+        raise ValueError(f"unknown fields of {name}: {', '.join(sorted(unknown))}")
     event: events.Event = _ADAPTERS[name].validate_python(body)
     return event
 
@@ -171,21 +177,49 @@ _ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
 
 
 def _load(text: str) -> dict[str, Json]:
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         raise PlanRefused(
             [Problem("$", "the file is empty", "", "write a plan with phases and chunks")]
         )
     try:
-        document = json.loads(text.removeprefix("\ufeff"))
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         raise PlanRefused([_not_json(text, error)]) from error
     except RecursionError as error:
-        deep = Problem("$", "is nested too deeply to be a plan", "", "restore the file")
-        raise PlanRefused([deep]) from error
+        raise PlanRefused([_TOO_DEEP]) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise PlanRefused([Problem("$", f"is not JSON: {error}", "", "mend it")]) from error
     if not isinstance(document, dict):
         wrong = Problem("$", "is not a JSON object", _show(document), 'begin with {"phases": [')
         raise PlanRefused([wrong])
+    if unfit := _find_unfit(document):
+        raise PlanRefused([unfit])
     return document
+
+
+_TOO_DEEP: Final = Problem("$", "is nested too deeply to be a plan", "", "restore the file")
+
+
+def _find_unfit(document: Json) -> Problem | None:
+    """Find what Python's JSON takes and no file can hold: it could not be written back."""
+    level: list[tuple[str, Json]] = [("$", document)]
+    for _ in range(_DEEPEST):
+        below: list[tuple[str, Json]] = []
+        for path, value in level:
+            if isinstance(value, str) and _HALF.search(value):
+                return Problem(path, "holds half of a character", ascii(value), "write it anew")
+            if isinstance(value, float) and not math.isfinite(value):
+                return Problem(path, "is no number that JSON knows", str(value), "write a number")
+            if isinstance(value, dict):
+                below.extend((f"{path}.{key}", one) for key, one in value.items())
+                below.extend((path, key) for key in value)
+            elif isinstance(value, list):
+                below.extend((f"{path}[{i}]", one) for i, one in enumerate(value))
+        if not below:
+            return None
+        level = below
+    return _TOO_DEEP
 
 
 def _not_json(text: str, error: json.JSONDecodeError) -> Problem:
@@ -194,10 +228,14 @@ def _not_json(text: str, error: json.JSONDecodeError) -> Problem:
     advice = "mend the JSON there"
     if any(one.startswith(("<<<<<<< ", ">>>>>>> ")) for one in lines):
         advice = "the file holds git conflict markers: resolve them, then try again"
-    elif error.pos >= len(text.rstrip()):
+    elif error.pos >= len(text.rstrip()) or _opens_no_end(text[error.pos :]):
         advice = "the file seems to be cut off: restore its end"
     where = f"line {error.lineno}, column {error.colno}"
     return Problem("$", f"is not JSON: {error.msg} at {where}", _show(line.strip()), advice)
+
+
+def _opens_no_end(rest: str) -> bool:
+    return rest.startswith('"') and rest.count('"') == 1
 
 
 def _show(value: Json) -> str:
@@ -214,6 +252,10 @@ def _pick(value: Json, keys: Sequence[str]) -> tuple[str, Json]:
     return keys[0], None
 
 
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
 def _text(value: Json) -> str:
     if isinstance(value, str):
         return value.strip()
@@ -226,7 +268,8 @@ def _text(value: Json) -> str:
 
 def _is_edited(chunk: Mapping[str, Json]) -> bool:
     mark = chunk.get(MARK)
-    return isinstance(mark, dict) and _status(chunk) != mark.get("status")
+    now = _status(chunk)
+    return isinstance(mark, dict) and now != mark.get("status") and now in dialects.WISHES
 
 
 def _status(chunk: Mapping[str, Json]) -> FileStatus | None:
@@ -242,13 +285,13 @@ class _Names:
     """How one phase is spelled in its file, for JSON paths, and what others may call it."""
 
     path: str
-    depends: str
     chunks: str
     id_key: str
     aliases: tuple[str, ...]
+    depends: list[str] = field(default_factory=list)  # the JSON path of each dependency
     chunk_paths: list[str] = field(default_factory=list)
     chunk_id_keys: list[str] = field(default_factory=list)
-    chunk_depends: list[str] = field(default_factory=list)
+    chunk_depends: list[list[str]] = field(default_factory=list)
 
 
 class _Reader:
@@ -292,7 +335,6 @@ class _Reader:
         )
         return _Names(
             path=f"$.phases[{i}]",
-            depends=_pick(phase, dialects.DEPENDS)[0],
             chunks=_pick(phase, dialects.CHUNKS)[0],
             id_key=id_key,
             aliases=tuple(dict.fromkeys(alias for alias in aliases if alias)),
@@ -302,6 +344,9 @@ class _Reader:
         if not _is_object(raw):
             self._refuse(names.path, "is not an object", raw, 'write {"id": ..., "chunks": [...]}')
             raw = {}
+        own = raw.get(names.id_key)
+        if own is not None and not _is_id(own):
+            self._refuse(f"{names.path}.{names.id_key}", "is no id", own, "write the id as text")
         safe_key, safe = _pick(raw, dialects.PARALLEL_SAFE)
         if safe is not None and not isinstance(safe, bool):
             self._refuse(f"{names.path}.{safe_key}", "is not true or false", safe, "write true")
@@ -322,12 +367,13 @@ class _Reader:
         id_key, own = _pick(raw, dialects.CHUNK_IDS)
         names.chunk_paths.append(path)
         names.chunk_id_keys.append(id_key)
-        names.chunk_depends.append(_pick(raw, dialects.DEPENDS)[0])
         if not _is_object(raw):
             self._refuse(path, "is not an object", raw, 'write {"id": ..., "description": ...}')
             return Chunk(id=ChunkId(path))
-        if not isinstance(own, str | int) or isinstance(own, bool) or not _text(own):
-            self._refuse(f"{path}.{id_key}", "is missing or no text", own, f'write "id": "{j + 1}"')
+        if not _is_id(own):
+            what = "is missing" if own is None else "is no id"
+            fit = own if isinstance(own, float) else j + 1
+            self._refuse(f"{path}.{id_key}", what, own, f'write "{id_key}": "{fit}"')
             own = path
         chunk_id = ChunkId(_text(own))
         self._read_status(raw, chunk_id, path)
@@ -384,14 +430,15 @@ class _Reader:
         try:
             return Claim.parse(text)
         except BadClaim as error:
-            near = text.lstrip("/~.\\") or "src/file.py"
+            near = _ROOT.sub("", text)
+            near = near if near and near != text and ".." not in near else "src/file.py"
             self._refuse(where, str(error), value, f"write it from the repository's top: {near!r}")
             return None
 
     # verification
 
     def _verification(self, value: Json, path: str) -> Verification:
-        if value is None or value == "" or value == {}:
+        if value is None or value in ("", {}, []):
             return Verification()
         if isinstance(value, str | list):
             text = _text(value)
@@ -442,8 +489,10 @@ class _Reader:
         key, limit = _pick(value, dialects.TIMEOUT)
         if limit is None:
             return None
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
-            self._refuse(f"{path}.{key}", "is no number of seconds above 0", limit, "write 900")
+        number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if not number or not 0 < limit <= _LONGEST_S:
+            what = f"is no number of seconds between 0 and {_LONGEST_S}"
+            self._refuse(f"{path}.{key}", what, limit, "write 900")
             return None
         return float(limit)
 
@@ -457,34 +506,36 @@ class _Reader:
         members = {phase.id: [chunk.id for chunk in phase.chunks] for phase in phases}
         result: list[Phase] = []
         for source, phase, name in zip(raw, phases, names, strict=True):
-            listed = self._listed(source, name.depends, name.path)
-            depends = tuple(PhaseId(by_alias.get(one, one)) for one in listed)
+            listed = self._dependencies(source, name.path)
+            name.depends.extend(path for path, _ in listed)
+            depends = tuple(PhaseId(by_alias.get(one, one)) for _, one in listed)
             chunks: list[Chunk] = []
             for j, chunk in enumerate(phase.chunks):
-                here = source[name.chunks][j]
-                wanted = self._listed(here, name.chunk_depends[j], name.chunk_paths[j])
-                found: list[ChunkId] = []
-                for one in wanted:
+                found: list[tuple[str, ChunkId]] = []
+                for path, one in self._dependencies(source[name.chunks][j], name.chunk_paths[j]):
                     whole = members.get(PhaseId(by_alias.get(one, one)))
-                    if one not in chunk_ids and whole and one not in members[phase.id]:
-                        found.extend(other for other in whole if other != chunk.id)
+                    if one in chunk_ids or whole is None:
+                        found.append((path, ChunkId(one)))
                     else:
-                        found.append(ChunkId(one))
-                chunks.append(replace(chunk, depends_on=tuple(found)))
+                        found.extend((path, other) for other in whole if other != chunk.id)
+                name.chunk_depends.append([path for path, _ in found])
+                chunks.append(replace(chunk, depends_on=tuple(one for _, one in found)))
             result.append(replace(phase, depends_on=depends, chunks=tuple(chunks)))
         return result
 
-    def _listed(self, raw: Json, key: str, path: str) -> list[str]:
-        value = raw.get(key) if _is_object(raw) else None
+    def _dependencies(self, raw: Json, path: str) -> list[tuple[str, str]]:
+        """Return each dependency with its JSON path, as it is written."""
+        key, value = _pick(raw, dialects.DEPENDS)
         if value is None:
             return []
         many = value if isinstance(value, list) else [value]
-        found: list[str] = []
+        found: list[tuple[str, str]] = []
         for k, one in enumerate(many):
-            if isinstance(one, str | int) and not isinstance(one, bool):
-                found.append(_text(one))
+            where = f"{path}.{key}[{k}]" if isinstance(value, list) else f"{path}.{key}"
+            if _is_id(one):
+                found.append((where, _text(one)))
             else:
-                self._refuse(f"{path}.{key}[{k}]", "is no id", one, "write the id as text")
+                self._refuse(where, "is no id", one, "write the id as text")
         return found
 
     def _mind_silence(
@@ -502,16 +553,17 @@ class _Reader:
             for i, source in enumerate(raw)
             if i > 0 and _is_object(source) and _pick(source, dialects.DEPENDS)[1] is None
         ]
+        free = [i for i in silent if any(not one.depends_on for one in phases[i].chunks)]
         if ordered_phases:
             for i in silent:
                 result[i] = replace(phases[i], depends_on=(phases[i - 1].id,))
-        elif silent:
-            which = ", ".join(repr(str(phases[i].id)) for i in silent)
+        elif free:
+            which = ", ".join(repr(str(phases[i].id)) for i in free)
             says = (
                 f"phases {which} name no depends_on and may start at once; if they are meant"
                 " to follow each other, write it there or run with --ordered-phases"
             )
-            self.hints.append(Hint(names[silent[0]].path, says))
+            self.hints.append(Hint(names[free[0]].path, says))
         return result
 
     def _hint_at_overlaps(self, plan: Plan) -> None:
@@ -523,6 +575,10 @@ class _Reader:
 
 def _is_object(value: Json) -> bool:
     return isinstance(value, dict)
+
+
+def _is_id(value: Json) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(_text(value))
 
 
 def _guess(value: Mapping[str, Json]) -> VerificationKind:
@@ -556,9 +612,9 @@ def _located(flaw: Flaw, names: Sequence[_Names]) -> Problem:
         case ("phases", int(i), "chunks", int(j), "id"):
             path = f"{names[i].chunk_paths[j]}.{names[i].chunk_id_keys[j]}"
         case ("phases", int(i), "chunks", int(j), "depends_on", int(k)):
-            path = f"{names[i].chunk_paths[j]}.{names[i].chunk_depends[j]}[{k}]"
+            path = names[i].chunk_depends[j][k]
         case ("phases", int(i), "depends_on", int(k)):
-            path = f"{names[i].path}.{names[i].depends}[{k}]"
+            path = names[i].depends[k]
         case ("phases", int(i), "id"):
             path = f"{names[i].path}.{names[i].id_key}"
         case _:

@@ -24,7 +24,14 @@ PARALLEL_SAFE: Final = ("parallel_safe", "parallelSafe")
 CHUNKS: Final = ("chunks", "subtasks")
 CHUNK_IDS: Final = ("id", "chunk_id", "chunkId", "subtask_id", "subtaskId")
 CHUNK_TITLE: Final = ("title", "name")
-CHUNK_TEXT: Final = ("description", "details", "implementation_notes", "notes")
+CHUNK_TEXT: Final = (
+    "description",
+    "details",
+    "acceptance_criteria",
+    "acceptanceCriteria",
+    "implementation_notes",
+    "notes",
+)
 FILES: Final = (
     "files_to_modify",
     "files_to_create",
@@ -49,6 +56,9 @@ class FileStatus(StrEnum):
     BLOCKED = "blocked"
     SKIPPED = "skipped"
 
+
+# what somebody may write there to be heeded; the rest only says how things stand
+WISHES: Final = frozenset({FileStatus.PENDING, FileStatus.COMPLETED, FileStatus.SKIPPED})
 
 STATUS: Final[Mapping[str, FileStatus]] = {
     "pending": FileStatus.PENDING,

@@ -11,7 +11,7 @@ from auto_build.core import events as ev
 from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
 from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId, Plan
-from auto_build.core.scheduler import decide
+from auto_build.core.scheduler import decide, lost
 from auto_build.core.state import RunState, apply, start
 
 
@@ -46,20 +46,25 @@ def simulate(plan: Plan, *, slots: int, agent: float = 1.0, gate: float = 0.0) -
 
 
 def simulate_rest(state: RunState, *, slots: int, agent: float, gate: float) -> Schedule:
-    """Play what is left of a state to its end, everything going well."""
+    """Play what is left of a state to its end, everything going well.
+
+    What is under way there is begun anew: a state does not say how far it has come.
+    """
+    for event in lost(state):
+        state = apply(state, event)
     now, order = 0.0, 0
-    under_way: list[tuple[float, int, Command]] = []
+    under_way: list[tuple[float, int, float, Command]] = []
     spans: list[Span] = []
     while True:
         for command in decide(state, slots=slots):
             state = apply(state, command.started)
             order += 1
-            heappush(under_way, (now + _length(command, agent, gate), order, command))
+            heappush(under_way, (now + _length(command, agent, gate), order, now, command))
         if not under_way:
             return Schedule(now, tuple(spans))
-        end, _, command = heappop(under_way)
+        end, _, begin, command = heappop(under_way)
         if isinstance(command, StartAttempt):
-            spans.append(Span(command.chunk, command.slot, end - agent, end))
+            spans.append(Span(command.chunk, command.slot, begin, end))
         now = end
         state = apply(state, _success(command))
 

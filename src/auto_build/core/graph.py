@@ -1,13 +1,16 @@
 """What follows from a plan's dependencies: an order, and how long the way to the end is."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from graphlib import TopologicalSorter
+from types import MappingProxyType
 from typing import Final
 
 from auto_build.core.claims import Claim, first_overlap
 from auto_build.core.plan import ChunkId, Plan, upstream
 
 _PAIRS: Final = 200
+_PLANS: Final = 16  # plans of which the lengths are kept: deciding asks for them all the time
 
 
 def order(plan: Plan) -> tuple[ChunkId, ...]:
@@ -15,6 +18,7 @@ def order(plan: Plan) -> tuple[ChunkId, ...]:
     return tuple(TopologicalSorter(_edges(plan)).static_order())
 
 
+@lru_cache(maxsize=_PLANS)
 def length_to_end(plan: Plan) -> Mapping[ChunkId, int]:
     """Return how many chunks stand on the longest way from each chunk to the end, itself included.
 
@@ -27,7 +31,7 @@ def length_to_end(plan: Plan) -> Mapping[ChunkId, int]:
     length: dict[ChunkId, int] = {}
     for chunk in reversed(order(plan)):
         length[chunk] = 1 + max((length[one] for one in after[chunk]), default=0)
-    return length
+    return MappingProxyType(length)
 
 
 def overlapping_pairs(plan: Plan) -> list[tuple[ChunkId, ChunkId, Claim, Claim]]:

@@ -5,7 +5,7 @@ where it and a file disagree; a status in the file counts where somebody edited 
 last wrote it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from auto_build.core import events as ev
@@ -14,7 +14,6 @@ from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import lost
 from auto_build.core.state import (
-    ChunkState,
     Done,
     Landed,
     Live,
@@ -64,13 +63,14 @@ def take_in(
         found.append(ev.PlanChanged(file.plan, dict(attempts)))
     for event in found:
         state = apply(state, event)
-    added = {chunk: now for chunk, now in state.chunks.items() if chunk not in known}
-    found.extend(_edited(state, file))
-    found.extend(_marked_done(state, file, added))
+    added = [chunk for chunk in state.chunks if chunk not in known and chunk not in file.edited]
+    wishes = (*_edited(state, file), *_marked_done(state, file, added))
+    heard = {wish.chunk for wish in wishes}
+    found.extend(wishes)
     found.extend(
         ev.ChunkReset(chunk, f"its commit {now.commit[:10]} is no longer in staging")
         for chunk, now in state.chunks.items()
-        if isinstance(now, Landed) and landed.get(chunk) is None and chunk not in file.edited
+        if isinstance(now, Landed) and landed.get(chunk) is None and chunk not in heard
     )
     return tuple(found)
 
@@ -104,7 +104,7 @@ def is_admissible(state: RunState, wish: ev.Event) -> bool:
             return False
 
 
-def _edited(state: RunState, file: PlanFile) -> Iterator[ev.Event]:
+def _edited(state: RunState, file: PlanFile) -> Iterator[ev.ChunkReset | ev.ChunkSkipped]:
     for chunk in file.plan.chunks:
         now = state.chunks[chunk]
         if chunk not in file.edited:
@@ -116,7 +116,7 @@ def _edited(state: RunState, file: PlanFile) -> Iterator[ev.Event]:
 
 
 def _marked_done(
-    state: RunState, file: PlanFile, among: Mapping[ChunkId, ChunkState]
+    state: RunState, file: PlanFile, among: Iterable[ChunkId]
 ) -> Iterator[ev.ChunkSkipped]:
     for chunk in among:
         if file.statuses[chunk] in _DONE and not isinstance(state.chunks[chunk], Done):

@@ -5,13 +5,13 @@ those with the longest way to the end first. At most one candidate is between ga
 A chunk that was set aside starts when nothing else runs or could, and then runs alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from auto_build.core import events as ev
-from auto_build.core.claims import BadClaim, Claim, first_overlap
+from auto_build.core.claims import Claim, first_overlap, touches
 from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
 from auto_build.core.graph import length_to_end
-from auto_build.core.plan import ChunkId
+from auto_build.core.plan import ChunkId, upstream
 from auto_build.core.state import (
     Done,
     Failed,
@@ -70,7 +70,8 @@ def _first(state: RunState, slots: int) -> Command | None:
 
 
 def _land(state: RunState) -> Land | None:
-    for chunk, now in state.chunks.items():
+    for chunk in state.plan.chunks:
+        now = state.chunks[chunk]
         if isinstance(now, Passed):
             return Land(chunk, now.candidate, now.head)
     return None
@@ -79,36 +80,43 @@ def _land(state: RunState) -> Land | None:
 def _gate(state: RunState) -> Gate | None:
     if any(isinstance(now, Gating | Passed | Landing) for now in state.chunks.values()):
         return None
-    queued = {chunk: now for chunk in state.queue if isinstance(now := state.chunks[chunk], Queued)}
-    busy = [one for one, now in state.live.items() if isinstance(now, Running | Rejected)]
-    ready = [chunk for chunk, now in queued.items() if not _wrote_into(state, chunk, now, busy)]
-    polite = [chunk for chunk in ready if not _wrote_into(state, chunk, queued[chunk], ready)]
-    if not ready:
-        return None
-    chunk = (polite or ready)[0]
-    now = queued[chunk]
-    return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
+    after = _trespasses(state)
+    for chunk in state.queue:
+        now = state.chunks[chunk]
+        if isinstance(now, Queued) and _may_land(chunk, after):
+            return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
+    return None
 
 
-def _wrote_into(state: RunState, chunk: ChunkId, now: Queued, others: Iterable[ChunkId]) -> bool:
-    """Say whether the work was written into what one of the others holds: it lands after them.
+def _trespasses(state: RunState) -> Mapping[ChunkId, frozenset[ChunkId]]:
+    """Return for each live chunk the ones into whose claims its work was written."""
+    live = state.live
+    return {
+        chunk: frozenset(
+            other
+            for other in live
+            if other != chunk and isinstance(now, Queued) and _wrote_into(now, state.held(other))
+        )
+        for chunk, now in live.items()
+    }
 
-    Chunks at work never wait for queued ones, and where all queued ones wrote into each other the
-    first goes first, so this cannot go in a circle.
+
+def _wrote_into(now: Queued, claims: Sequence[Claim]) -> bool:
+    return any(touches(claim, path) for path in now.work.outside for claim in claims)
+
+
+def _may_land(chunk: ChunkId, after: Mapping[ChunkId, frozenset[ChunkId]]) -> bool:
+    """Say whether nobody is left whom the chunk has to let land before it.
+
+    A chunk at work waits for nobody, and chunks that wrote into each other do not wait for each
+    other, so that there is always one that may land or is at work.
     """
-    outside = [claim for path in now.work.outside for claim in _claims(path)]
-    return any(first_overlap(outside, state.held(other)) for other in others if other != chunk)
-
-
-def _claims(path: str) -> Iterator[Claim]:
-    try:
-        yield Claim.parse(path)
-    except BadClaim:  # no claim can spell this name, so nobody holds it
-        return
+    return all(chunk in upstream(after, other) for other in upstream(after, chunk))
 
 
 def _repair(state: RunState) -> Repair | None:
-    for chunk, now in state.chunks.items():
+    for chunk in state.plan.chunks:
+        now = state.chunks[chunk]
         if isinstance(now, Rejected):
             attempt = now.attempt
             return Repair(
@@ -144,7 +152,7 @@ def _start(state: RunState, slots: int) -> StartAttempt | None:
 
 def _by_urgency(state: RunState) -> list[ChunkId]:
     length = length_to_end(state.plan)
-    return sorted(state.chunks, key=lambda chunk: -length[chunk])  # stable: then as listed
+    return sorted(state.plan.chunks, key=lambda chunk: -length[chunk])  # stable: then as listed
 
 
 def _can_start(state: RunState, chunk: ChunkId) -> bool:

@@ -10,7 +10,7 @@ from functools import reduce
 from types import MappingProxyType
 
 from auto_build.core import events as ev
-from auto_build.core.claims import BadClaim, Claim, covers, first_overlap
+from auto_build.core.claims import BadClaim, Claim, covers, first_overlap, touches
 from auto_build.core.plan import ChunkId, Plan
 
 
@@ -29,7 +29,8 @@ class Work:
     """What an agent made: `commit` on top of `base`.
 
     `granted` are claims it took by writing there; `outside` the paths it wrote without having
-    claimed them before, whoever holds them.
+    claimed them before, whoever holds them. A chunk that claims nothing may write anywhere, so that
+    only what another one holds is outside.
     """
 
     base: str
@@ -175,8 +176,9 @@ class RunState:
 
     @property
     def live(self) -> Mapping[ChunkId, Live]:
-        """The chunks that hold their claims and a worker slot."""
-        return {chunk: now for chunk, now in self.chunks.items() if isinstance(now, Live)}
+        """The chunks that hold their claims and a worker slot, in the order of the plan."""
+        chunks = self.chunks
+        return {one: now for one in self.plan.chunks if isinstance(now := chunks[one], Live)}
 
     def held(self, chunk: ChunkId) -> tuple[Claim, ...]:
         """Return the claims of a chunk, those it took by writing included."""
@@ -337,18 +339,20 @@ def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
     beyond = [path for path in event.touched if not any(covers(claim, path) for claim in own)]
     others = [claim for other in state.live if other != event.chunk for claim in state.held(other)]
     granted = set(before.granted if before else ())
+    outside = set(before.outside if before else ())
     for path in beyond:
         claim = _claim(path)
         if claim and not first_overlap((claim,), others):
             granted.add(claim)
-    outside = tuple(sorted({*beyond, *(before.outside if before else ())})) if own else ()
-    return Work(event.base, event.commit, event.pin, tuple(sorted(granted)), outside)
+        if own or any(touches(other, path) for other in others):
+            outside.add(path)
+    return Work(event.base, event.commit, event.pin, tuple(sorted(granted)), tuple(sorted(outside)))
 
 
 def _claim(path: str) -> Claim | None:
     try:
         return Claim.parse(path)
-    except BadClaim:  # a name that no claim can spell (a leading `~`): nobody can hold it either
+    except BadClaim:  # a name that no claim can spell, such as a leading `~`: it cannot be granted
         return None
 
 

@@ -9,8 +9,11 @@ from typing import Final
 
 _SPOKEN: Final = re.compile(
     r"\b(?:no|not|without|all|should|must|shows?|exists?|pass(?:es|ed)?|succeeds?|success(?:ful(?:ly)?)?"
-    r"|works?|errors?|warnings?|valid|visible|available|present|or|and|returns?|compiles?|builds?)\b"
+    r"|works?|errors?|warnings?|valid|visible|available|present|or|and|returns?|compiles?|builds?"
+    r"|is|are|has|have|with|than|least|contains?|includes?|displays?|prints?|outputs?|lists?"
+    r"|starts?|runs?|running|loads?|renders?|created|updated|generated|removed|found|match(?:es)?)\b"
 )
+_COMPARED: Final = re.compile(r"[<>≤≥]=?\s*\d|^\d+\+$")  # more than 80, 3+
 _WORDS_OF_OUTPUT: Final = frozenset({"true", "false", "none", "null", "yes", "no", "ok"})
 _VERSION: Final = re.compile(r"\b\d+\.\d+")
 _CODE: Final = re.compile(r"[_={}<>@/\\$#;|*\[\]]|\(\)|[a-z][A-Z]|['\"`]")
@@ -23,6 +26,8 @@ def reads_like_output(expected: str, command: str) -> bool:
         return False
     if text in command:  # echo OK, grep name file
         return True
+    if _COMPARED.search(text):
+        return False
     if " " not in text:
         return _token_is_output(text)
     if text == text.upper() and any(letter.isalpha() for letter in text):

@@ -274,6 +274,8 @@ class Repo:
             theirs,
             ok=(0, 1),
         )
+        if not done.stdout:  # exit code 1 is also that of an object that is not there
+            raise CommandFailed(f"{ours} and {theirs} cannot be merged: {done.stderr.strip()}")
         tree, paths = parse.parse_merge_tree(done.stdout)
         return tree if done.code == 0 else Conflict(paths)
 

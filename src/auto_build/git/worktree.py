@@ -186,6 +186,14 @@ class Worktrees:
         view stays behind until the next landing.
         """
         seen = await self._viewed(staging, old)
+        await self.repo.git(  # a file that was only touched is no change of the user's
+            "update-index",
+            "-q",
+            "--refresh",
+            ok=(0, 1, 128),
+            git_dir=staging.git_dir,
+            work_tree=staging.path,
+        )
         done = await self.repo.git(
             "read-tree",
             "-m",

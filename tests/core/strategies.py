@@ -1,0 +1,231 @@
+"""Plans and runs in a few words, and random ones for Hypothesis."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from auto_build.core import events as ev
+from auto_build.core.claims import Claim
+from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan, find_flaws
+from auto_build.core.reconcile import is_admissible
+from auto_build.core.scheduler import decide, lost
+from auto_build.core.state import RunState, apply, start
+
+# commit ids: which, never matters
+BASE, HEAD, WORK, CANDIDATE = "ba5e", "4ead", "3042", "ca4d"
+# few enough to collide often
+CLAIMED = ("a", "b", "c", "d", "e", "f/", "f/x", "*.py", "[ab]", "{b,c}/**")
+TOUCHED = ("a", "A", "b", "e", "zz", "f/x", "x.py", "q/w.py", "~odd")
+MOST_STEPS = 400
+
+_Text = TypeVar("_Text", bound=str)
+
+
+# --- plans and events in a few words -------------------------------------------------------------
+
+
+def chunk(name: str, *claims: str, after: Iterable[str] = ()) -> Chunk:
+    """Return a chunk that claims these paths and depends on these chunks."""
+    return Chunk(
+        id=ChunkId(name),
+        claims=tuple(Claim.parse(text) for text in claims),
+        depends_on=tuple(ChunkId(one) for one in after),
+    )
+
+
+def phase(
+    name: str, *chunks: Chunk, after: Iterable[str] = (), parallel_safe: bool = True
+) -> Phase:
+    """Return a phase of these chunks that depends on these phases."""
+    upstream = tuple(PhaseId(one) for one in after)
+    return Phase(id=PhaseId(name), depends_on=upstream, parallel_safe=parallel_safe, chunks=chunks)
+
+
+def begun(*phases: Phase, repair_rounds: int = 2) -> RunState:
+    """Return a run of these phases that a coordinator has just taken up."""
+    run = start(ev.RunStarted(Plan("a plan", phases), BASE))
+    return apply(run, ev.SessionOpened(slots=2, repair_rounds=repair_rounds))
+
+
+def captured(chunk: ChunkId, *touched: str) -> ev.WorkCaptured:
+    """Return the fact that an agent's work is pinned, with the paths it wrote."""
+    return ev.WorkCaptured(chunk, BASE, WORK, f"refs/pin/{chunk}", touched)
+
+
+def passed(chunk: ChunkId) -> ev.CandidatePassed:
+    """Return the fact that a candidate is green."""
+    return ev.CandidatePassed(chunk, CANDIDATE, HEAD)
+
+
+def rejected(chunk: ChunkId) -> ev.CandidateRejected:
+    """Return the fact that a candidate is red."""
+    return ev.CandidateRejected(chunk, CANDIDATE, HEAD, WORK, "1 failed")
+
+
+def conflicted(chunk: ChunkId, *paths: str) -> ev.CandidateConflicted:
+    """Return the fact that the work does not merge."""
+    return ev.CandidateConflicted(chunk, HEAD, paths)
+
+
+def landed(chunk: ChunkId) -> ev.CandidateLanded:
+    """Return the fact that a candidate is in staging."""
+    return ev.CandidateLanded(chunk, CANDIDATE)
+
+
+# --- runs, step by step --------------------------------------------------------------------------
+
+
+def play(run: RunState, *happened: ev.Event) -> RunState:
+    """Return the run after these events."""
+    for event in happened:
+        run = apply(run, event)
+    return run
+
+
+def carry_out(run: RunState, *, slots: int) -> RunState:
+    """Return the run after all that can be started was."""
+    return play(run, *(command.started for command in decide(run, slots=slots)))
+
+
+def land_queued(run: RunState, one: ChunkId) -> RunState:
+    """Bring a queued chunk into staging."""
+    return play(run, ev.GateStarted(one), passed(one), ev.LandStarted(one), landed(one))
+
+
+def land(run: RunState, *chunks: ChunkId) -> RunState:
+    """Bring chunks at work into staging, one after the other."""
+    for one in chunks:
+        run = land_queued(play(run, captured(one)), one)
+    return run
+
+
+# --- random plans --------------------------------------------------------------------------------
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Return valid plans of one to three phases, with up to three chunks in each.
+
+    Chunks may also depend on ones that are listed later; what makes a circle is left out.
+    """
+    sizes = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3).filter(any))
+    phases: list[Phase] = []
+    for place, size in enumerate(sizes):
+        chunks = [chunk(f"c{place}{n}", *draw(_some_of(CLAIMED))) for n in range(size)]
+        above = draw(_some_of([one.id for one in phases]))
+        safe = draw(st.integers(0, 3)) > 0
+        phases.append(phase(f"p{place}", *chunks, after=above, parallel_safe=safe))
+    ids = [one.id for each in phases for one in each.chunks]
+    for own in ids:
+        for other in draw(_some_of(ids)):
+            wider = [_with_dependency(each, own, other) for each in phases]
+            phases = phases if find_flaws(wider) else wider
+    return Plan("a plan", tuple(phases))
+
+
+def _some_of(of: Sequence[_Text]) -> st.SearchStrategy[list[_Text]]:
+    return st.lists(st.sampled_from(of), max_size=2, unique=True) if of else st.just([])
+
+
+def _with_dependency(phase: Phase, own: ChunkId, other: ChunkId) -> Phase:
+    chunks = (
+        replace(one, depends_on=(*one.depends_on, other)) if one.id == own else one
+        for one in phase.chunks
+    )
+    return replace(phase, chunks=tuple(chunks))
+
+
+# --- random runs ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Build:
+    """A run as it goes on: all that happened, the state after each of it, what is under way."""
+
+    slots: int
+    history: list[ev.Event]
+    states: list[RunState]
+    under_way: list[Command] = field(default_factory=list)
+
+    @property
+    def state(self) -> RunState:
+        """The present state."""
+        return self.states[-1]
+
+    def record(self, event: ev.Event) -> None:
+        """Take in one event."""
+        self.states.append(apply(self.state, event))
+        self.history.append(event)
+
+    def advance(self) -> None:
+        """Start all that can be started."""
+        for command in decide(self.state, slots=self.slots):
+            self.record(command.started)
+            self.under_way.append(command)
+
+    def steps(self) -> Iterator[tuple[RunState, ev.Event]]:
+        """Yield each event after the first, with the state in which it happened."""
+        return zip(self.states, self.history[1:], strict=False)
+
+
+@st.composite
+def builds(draw: st.DrawFn) -> Build:
+    """Return runs that went on until nothing was left to do, whatever came in between."""
+    slots = draw(st.integers(1, 4))
+    begin = ev.RunStarted(draw(plans()), BASE)
+    build = Build(slots, [begin], [start(begin)])
+    build.record(ev.SessionOpened(slots, draw(st.integers(0, 2))))
+    interruptions = draw(st.integers(0, 4))
+    for _ in range(MOST_STEPS):
+        build.advance()
+        if interruptions and draw(st.integers(0, 3)) == 0:
+            interruptions -= 1
+            _interrupt(draw, build)
+        elif build.under_way:
+            place = draw(st.integers(0, len(build.under_way) - 1))
+            build.record(draw(_outcomes(build.under_way.pop(place))))
+        else:
+            return build
+    raise AssertionError(f"no end in {MOST_STEPS} steps")
+
+
+def _interrupt(draw: st.DrawFn, build: Build) -> None:
+    match draw(st.sampled_from(("kill", "kill", "pause", "wish"))):
+        case "kill":
+            for event in lost(build.state):
+                build.record(event)
+            build.under_way.clear()
+            build.record(ev.SessionOpened(build.slots, draw(st.integers(0, 2))))
+        case "pause":
+            build.record(ev.RunPaused("log in again"))
+        case _:
+            one = draw(st.sampled_from(list(build.state.chunks)))
+            wish: ev.Event = ev.ChunkReset(one, "again")
+            if draw(st.booleans()):
+                wish = ev.ChunkSkipped(one, "done by hand")
+            if is_admissible(build.state, wish):
+                build.record(wish)
+
+
+def _outcomes(command: Command) -> st.SearchStrategy[ev.Event]:
+    one = command.chunk
+    match command:
+        case StartAttempt() | Repair():
+            touched = st.lists(st.sampled_from(TOUCHED), max_size=3, unique=True)
+            work = touched.map(lambda paths: captured(one, *paths))
+            endings = st.sampled_from((ev.Outcome.NO_CHANGE, ev.Outcome.AGENT_ERROR))
+            return _mostly(work, endings.map(lambda end: ev.AttemptEnded(one, end, "it says")))
+        case Gate():
+            conflict = st.sampled_from(TOUCHED).map(lambda path: conflicted(one, path))
+            return _mostly(st.just(passed(one)), st.just(rejected(one)), conflict)
+        case Land():
+            return _mostly(st.just(landed(one)), st.just(ev.LandingVoided(one, HEAD)))
+
+
+def _mostly(
+    good: st.SearchStrategy[ev.Event], *bad: st.SearchStrategy[ev.Event]
+) -> st.SearchStrategy[ev.Event]:
+    return st.one_of(good, good, good, *bad)

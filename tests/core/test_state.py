@@ -1,0 +1,303 @@
+"""A state is the fold of its history: the same every time, and nothing illegal gets in."""
+
+import json
+from contextlib import suppress
+from typing import get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auto_build.core import events as ev
+from auto_build.core.claims import Claim
+from auto_build.core.codec import decode_event, encode_event
+from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.state import (
+    Failed,
+    IllegalTransition,
+    Landed,
+    Pending,
+    Queued,
+    RunState,
+    Skipped,
+    apply,
+    replay,
+    start,
+)
+from tests.core.strategies import (
+    BASE,
+    HEAD,
+    Build,
+    begun,
+    builds,
+    captured,
+    carry_out,
+    chunk,
+    conflicted,
+    land,
+    land_queued,
+    landed,
+    passed,
+    phase,
+    play,
+    rejected,
+)
+
+A, B, C = ChunkId("a"), ChunkId("b"), ChunkId("c")
+some_runs = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+# --- what holds in every run ---------------------------------------------------------------------
+
+
+@some_runs
+@given(builds())
+def test_the_same_history_gives_the_same_state(build: Build) -> None:
+    assert replay(build.history) == build.state
+
+
+@some_runs
+@given(builds())
+def test_a_history_that_was_written_down_gives_the_same_state(build: Build) -> None:
+    lines = [json.dumps(encode_event(event)) for event in build.history]
+    assert [decode_event(json.loads(line)) for line in lines] == build.history
+    assert replay(decode_event(json.loads(line)) for line in lines) == build.state
+
+
+@some_runs
+@given(builds(), st.data())
+def test_an_event_changes_its_own_chunk_or_nothing(build: Build, data: st.DataObject) -> None:
+    state = data.draw(st.sampled_from(build.states))
+    event = data.draw(st.sampled_from(_of_chunk(data.draw(st.sampled_from(list(state.chunks))))))
+    before = dict(state.chunks)
+    with suppress(IllegalTransition):
+        after = apply(state, event).chunks
+        assert {**after, event.chunk: None} == {**before, event.chunk: None}
+    assert state.chunks == before
+
+
+def _of_chunk(one: ChunkId) -> list[ev.ChunkEvent]:
+    return [
+        ev.AttemptStarted(one, 1, 1),
+        ev.RepairStarted(one, 1),
+        ev.AttemptLost(one),
+        captured(one, "src/x.py"),
+        ev.AttemptEnded(one, ev.Outcome.TIMEOUT, "after 60 min"),
+        ev.GateStarted(one),
+        ev.GateLost(one),
+        passed(one),
+        rejected(one),
+        conflicted(one, "src/x.py"),
+        ev.LandStarted(one),
+        ev.LandLost(one),
+        landed(one),
+        ev.LandingVoided(one, HEAD),
+        ev.ChunkReset(one, "again"),
+        ev.ChunkSkipped(one, "by hand"),
+    ]
+
+
+@some_runs
+@given(builds())
+def test_the_queue_holds_exactly_what_is_queued_or_before_the_gate(build: Build) -> None:
+    for state in build.states:
+        waiting = {one for one, now in state.chunks.items() if isinstance(now, Queued)}
+        assert waiting <= set(state.queue)
+        assert len(set(state.queue)) == len(state.queue)
+
+
+# --- the transition table ------------------------------------------------------------------------
+
+MOVES = {
+    "pending": {"AttemptStarted"},
+    "set aside": {"AttemptStarted"},
+    "running": {"WorkCaptured", "AttemptEnded", "AttemptLost"},
+    "queued": {"GateStarted"},
+    "gating": {"GateLost", "CandidatePassed", "CandidateRejected", "CandidateConflicted"},
+    "rejected": {"RepairStarted"},
+    "passed": {"LandStarted"},
+    "landing": {"LandLost", "CandidateLanded", "LandingVoided"},
+    "landed": set(),
+    "skipped": set(),
+    "failed": set(),
+}
+WORDS_FROM_OUTSIDE = {"ChunkReset", "ChunkSkipped"}
+
+
+def _in_each_state() -> dict[str, RunState]:
+    pending = begun(phase("p", chunk("a", "a")))
+    running = play(pending, ev.AttemptStarted(A, 1, 1))
+    queued = play(running, captured(A))
+    gating = play(queued, ev.GateStarted(A))
+    green = play(gating, passed(A))
+    landing = play(green, ev.LandStarted(A))
+    return {
+        "pending": pending,
+        "set aside": play(gating, conflicted(A, "a")),
+        "running": running,
+        "queued": queued,
+        "gating": gating,
+        "rejected": play(gating, rejected(A)),
+        "passed": green,
+        "landing": landing,
+        "landed": play(landing, landed(A)),
+        "skipped": play(pending, ev.ChunkSkipped(A, "by hand")),
+        "failed": play(running, ev.AttemptEnded(A, ev.Outcome.NO_CHANGE, "")),
+    }
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_each_state_can_be_left_in_these_ways_and_no_other(name: str) -> None:
+    state = _in_each_state()[name]
+    for event in _of_chunk(A):
+        kind = type(event).__name__
+        if kind in MOVES[name] | WORDS_FROM_OUTSIDE:
+            apply(state, event)
+            continue
+        with pytest.raises(IllegalTransition, match=kind):
+            apply(state, event)
+
+
+def test_every_event_of_a_chunk_is_in_the_table() -> None:
+    known = set.union(WORDS_FROM_OUTSIDE, *MOVES.values())
+    assert known == {kind.__name__ for kind in get_args(ev.ChunkEvent)}
+
+
+def test_nothing_can_happen_to_a_chunk_that_the_plan_does_not_know() -> None:
+    with pytest.raises(IllegalTransition):
+        apply(begun(phase("p", chunk("a"))), ev.AttemptStarted(ChunkId("other"), 1, 1))
+
+
+def test_a_history_begins_with_a_run_that_starts() -> None:
+    assert replay(()) is None
+    with pytest.raises(IllegalTransition):
+        replay((ev.SessionOpened(2, 2),))
+
+
+def test_a_new_run_forgets_the_one_before() -> None:
+    old, new = Plan("old", (phase("p", chunk("a")),)), Plan("new", (phase("p", chunk("b")),))
+    started = ev.RunStarted(new, BASE)
+    assert replay((ev.RunStarted(old, BASE), ev.RunDiscarded("refs/pin"), started)) == start(
+        started
+    )
+
+
+def test_a_run_starts_with_what_git_has_already_and_counts_on_from_earlier_attempts() -> None:
+    plan = Plan("again", (phase("p", chunk("a"), chunk("b"), chunk("c")),))
+    run = start(ev.RunStarted(plan, BASE, landed={A: "c0ffee"}, attempts={A: 2, B: 3}))
+    assert run.chunks == {A: Landed(2, "c0ffee"), B: Pending(3), C: Pending(0)}
+
+
+# --- what an attempt leaves ----------------------------------------------------------------------
+
+
+def test_a_landed_chunk_tells_how_it_came_to_land() -> None:
+    run = play(begun(phase("p", chunk("a", "a"))), ev.AttemptStarted(A, 1, 1), captured(A, "b"))
+    run = play(run, ev.GateStarted(A), rejected(A), ev.RepairStarted(A, 1), captured(A, "a"))
+    run = play(run, ev.GateStarted(A), ev.CandidatePassed(A, "c0ffee", HEAD, (), "look at it"))
+    run = play(run, ev.LandStarted(A), ev.CandidateLanded(A, "c0ffee"))
+    assert run.chunks[A] == Landed(1, "c0ffee", unverified="look at it", repairs=1, outside=("b",))
+    assert run.queue == ()
+
+
+def test_a_repair_that_ends_without_work_keeps_the_pin_of_the_work_before() -> None:
+    run = play(begun(phase("p", chunk("a", "a"))), ev.AttemptStarted(A, 1, 1), captured(A))
+    run = play(run, ev.GateStarted(A), rejected(A), ev.RepairStarted(A, 1))
+    run = play(run, ev.AttemptEnded(A, ev.Outcome.TIMEOUT, "after 60 min"))
+    assert run.chunks[A] == Failed(1, ev.Outcome.TIMEOUT, "after 60 min", "refs/pin/a")
+
+
+def test_the_rounds_of_repair_are_those_of_the_present_session() -> None:
+    run = play(begun(phase("p", chunk("a", "a"))), ev.SessionOpened(2, repair_rounds=0))
+    run = play(run, ev.AttemptStarted(A, 1, 1), captured(A), ev.GateStarted(A), rejected(A))
+    assert isinstance(run.chunks[A], Failed)
+
+
+def two_at_work() -> RunState:
+    """Return a run in which two chunks are at work side by side."""
+    return carry_out(begun(phase("p", chunk("a", "a"), chunk("b", "b"))), slots=2)
+
+
+def test_a_path_that_nobody_holds_is_granted_until_the_chunk_lands() -> None:
+    run = play(two_at_work(), captured(A, "a", "new/x.py"))
+    assert run.held(A) == (Claim("a"), Claim("new/x.py"))
+    assert run.held(B) == (Claim("b"),)
+    assert land_queued(run, A).held(A) == (Claim("a"),)
+
+
+def test_a_path_that_another_one_holds_is_seen_but_not_granted() -> None:
+    run = play(two_at_work(), captured(A, "B"))
+    now = run.chunks[A]
+    assert isinstance(now, Queued)
+    assert (now.work.granted, now.work.outside) == ((), ("B",))
+
+
+def test_who_wrote_first_holds_a_path_that_nobody_claimed() -> None:
+    run = play(two_at_work(), captured(B, "new"), captured(A, "new"))
+    assert Claim("new") in run.held(B)
+    assert Claim("new") not in run.held(A)
+
+
+def test_what_was_granted_is_held_through_the_repair() -> None:
+    run = play(two_at_work(), captured(A, "new"), ev.GateStarted(A), rejected(A))
+    assert run.held(A) == (Claim("a"), Claim("new"))
+    run = play(run, ev.RepairStarted(A, 1))
+    assert run.held(A) == (Claim("a"), Claim("new"))
+    run = play(run, captured(A, "newer"))
+    assert run.held(A) == (Claim("a"), Claim("new"), Claim("newer"))
+
+
+def test_a_chunk_that_claims_nothing_may_write_anywhere_but_where_others_do() -> None:
+    run = begun(phase("p", chunk("a")), phase("q", chunk("b", "b")))
+    run = play(carry_out(run, slots=2), captured(A, "b", "x"))
+    now = run.chunks[A]
+    assert isinstance(now, Queued)
+    assert (now.work.granted, now.work.outside) == ((Claim("x"),), ("b",))
+
+
+def test_a_name_that_no_claim_can_spell_is_reported_all_the_same() -> None:
+    now = play(two_at_work(), captured(A, "~odd")).chunks[A]
+    assert isinstance(now, Queued)
+    assert (now.work.granted, now.work.outside) == ((), ("~odd",))
+
+
+# --- what is said from outside -------------------------------------------------------------------
+
+
+def test_an_edited_plan_keeps_what_was_done_and_forgets_what_was_removed() -> None:
+    run = land(two_at_work(), A)
+    run = play(run, captured(B))
+    edited = Plan("edited", (phase("p", chunk("c", "c"), chunk("a", "a")),))
+    after = play(run, ev.PlanChanged(edited, attempts={C: 4, A: 9}))
+    assert after.chunks == {C: Pending(4), A: run.chunks[A]}
+    assert after.queue == ()
+
+
+def test_a_chunk_that_is_to_be_done_again_counts_on_from_its_attempts() -> None:
+    run = land(two_at_work(), A)
+    assert play(run, ev.ChunkReset(A, "again")).chunks[A] == Pending(1)
+    assert play(run, ev.ChunkSkipped(B, "by hand")).chunks[B] == Skipped(1, "by hand")
+
+
+def test_a_pause_lasts_until_the_next_session() -> None:
+    run = play(two_at_work(), ev.RunPaused("log in again"))
+    assert run.paused == "log in again"
+    run = play(run, ev.SessionClosed(ev.Ending.UNFINISHED))
+    assert not run.open
+    run = play(run, ev.SessionOpened(2, 2))
+    assert run.open
+    assert run.paused == ""
+
+
+def test_a_merged_run_that_goes_on_is_not_merged_any_more() -> None:
+    merged = ev.RunMerged("main", "c0ffee")
+    run = play(land(two_at_work(), A, B), merged)
+    assert run.merged == merged
+    assert play(run, ev.ChunkReset(A, "again")).merged == merged
+    again = play(run, ev.ChunkReset(A, "again"), ev.AttemptStarted(A, 2, 1))
+    assert again.merged is None
+
+
+def test_a_chunk_that_ended_gives_its_slot_back() -> None:
+    run = play(two_at_work(), ev.AttemptEnded(A, ev.Outcome.CRASHED, ""))
+    assert list(run.live) == [B]

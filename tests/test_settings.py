@@ -1,0 +1,102 @@
+"""Settings: what is typed beats the environment beats the file; what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+
+from auto_build.errors import UsageProblem
+from auto_build.settings import CommandAgent, ScriptedAgent, load_settings
+
+
+def write(folder: Path, text: str, name: str = "auto-build.toml") -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_without_a_file_everything_has_a_default(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {}, {})
+    assert settings.run.parallel == 2
+    assert settings.gate.checks == ()
+
+
+def test_what_is_typed_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    write(tmp_path, '[run]\nparallel = 3\nmodel = "of the file"\nagent = "file"\n')
+    environment = {"AUTO_BUILD_PARALLEL": "4", "AUTO_BUILD_MODEL": "of the environment"}
+
+    run = load_settings(tmp_path, {"parallel": 5, "model": None}, environment).run
+
+    assert (run.parallel, run.model, run.agent) == (5, "of the environment", "file")
+
+
+def test_pyproject_is_read_where_there_is_no_file_of_our_own(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.auto-build.run]\nparallel = 7\n", "pyproject.toml")
+    assert load_settings(tmp_path, {}, {}).run.parallel == 7
+    write(tmp_path, "[run]\nparallel = 3\n")
+    assert load_settings(tmp_path, {}, {}).run.parallel == 3
+
+
+def test_a_pyproject_without_our_table_is_nothing_to_us(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.other]\nx = 1\n", "pyproject.toml")
+    assert load_settings(tmp_path, {}, {}).run.parallel == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[run]\nparalel = 3\n", ["run.paralel", "auto-build.toml"]),
+        ("[run]\nparallel = 0\n", ["run.parallel", "greater than or equal to 1", "got 0"]),
+        ("[run]\nparallel = 'x'\nrepair_rounds = -1\n", ["run.parallel", "run.repair_rounds"]),
+        ("[gate]\nchecks = 'make'\n", ["gate.checks"]),
+        ("[agents.a]\nkind = 'robot'\n", ["agents.a", "robot"]),
+        ("[agents.a]\nargv = []\n", ["agents.a"]),
+        ("run = 3\n", ["[run] is no table"]),
+        ("[run\n", ["is no TOML", "line 1"]),
+        ("[run]\nagent_timeout_min = 0\n", ["run.agent_timeout_min"]),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_place(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    write(tmp_path, text)
+    with pytest.raises(UsageProblem) as refused:
+        load_settings(tmp_path, {}, {})
+    for word in words:
+        assert word in str(refused.value)
+    assert refused.value.exit_code == 2
+    assert refused.value.hint
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "auto-build.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageProblem, match="is no TOML"):
+        load_settings(tmp_path, {}, {})
+
+
+def test_the_environments_value_is_checked_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match=r"run\.parallel"):
+        load_settings(tmp_path, {}, {"AUTO_BUILD_PARALLEL": "many"})
+
+
+def test_an_agent_is_a_command_unless_it_says_otherwise(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        '[run]\nagent = "mine"\n[agents.mine]\nargv = ["x"]\n[agents.s]\nkind = "scripted"\n',
+    )
+    settings = load_settings(tmp_path, {}, {})
+    assert settings.require_agent() == ("mine", CommandAgent(argv=("x",)))
+    scripted = load_settings(tmp_path, {"agent": "s"}, {}).require_agent()
+    assert scripted == ("s", ScriptedAgent(kind="scripted"))
+
+
+def test_the_only_agent_need_not_be_chosen(tmp_path: Path) -> None:
+    write(tmp_path, '[agents.one]\nargv = ["x"]\n')
+    assert load_settings(tmp_path, {}, {}).require_agent()[0] == "one"
+
+
+def test_no_agent_and_an_unknown_agent_are_told_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="no agent is chosen"):
+        load_settings(tmp_path, {}, {}).require_agent()
+    write(tmp_path, '[agents.one]\nargv = ["x"]\n[agents.two]\nargv = ["y"]\n')
+    with pytest.raises(UsageProblem, match="one, two"):
+        load_settings(tmp_path, {}, {}).require_agent()
+    with pytest.raises(UsageProblem, match="unknown agent 'three'"):
+        load_settings(tmp_path, {"agent": "three"}, {}).require_agent()
