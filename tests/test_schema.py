@@ -113,6 +113,26 @@ def test_a_plan_still_fits_the_schema_after_the_tool_wrote_into_it() -> None:
     assert misfits(json.loads(written)) == []
 
 
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        dialects.PLAN_TITLE,
+        dialects.PHASE_IDS,
+        dialects.PHASE_NAME,
+        dialects.DEPENDS,
+        dialects.PARALLEL_SAFE,
+        dialects.CHUNKS,
+        dialects.CHUNK_IDS,
+        dialects.CHUNK_TITLE,
+        dialects.CHUNK_TEXT,
+        dialects.FILES,
+    ],
+)
+def test_the_docs_list_every_spelling_that_is_read(spellings: tuple[str, ...]) -> None:
+    text = (PROJECT / "docs/plan-format.md").read_text(encoding="utf-8")
+    assert ", ".join(f"`{one}`" for one in spellings) in text
+
+
 def first_phase(document: Json) -> Json:
     return document["phases"][0]
 

@@ -8,6 +8,13 @@ import pytest
 from tests.e2e.project import Project
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave real runs to `make test`, but for the few that are marked to be quick."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("quick"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Return a repository with one commit on `main`, and no plan yet."""

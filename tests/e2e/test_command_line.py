@@ -250,6 +250,7 @@ def test_broken_json_is_told_with_line_and_column(project: Project) -> None:
     assert checked.value["ok"] is False
 
 
+@pytest.mark.quick
 def test_every_problem_of_a_plan_is_told_at_once(project: Project) -> None:
     project.plan_of(
         chunk("1-1", files=["/etc/passwd"]), chunk("1-1", files=["x"]), chunk("2", after=["3"])
@@ -365,6 +366,7 @@ def test_a_merge_over_unsaved_changes_is_refused_and_changes_nothing(built: Proj
     assert (built.path / "x.py").read_text() == "mine, not committed\n"
 
 
+@pytest.mark.quick
 def test_a_merge_beside_unsaved_changes_leaves_them_alone(built: Project) -> None:
     assert auto_build(built, "run", "001").code == 0
     built.write("a.txt", "mine\n")

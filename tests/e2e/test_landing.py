@@ -21,6 +21,7 @@ from tests.e2e.project import (
 )
 
 
+@pytest.mark.quick
 async def test_a_chunk_is_neither_complete_nor_are_its_claims_freed_before_its_merge(
     project: Project,
 ) -> None:
@@ -147,6 +148,7 @@ async def test_a_conflict_never_deletes_the_agents_work(project: Project) -> Non
     assert project.show("a.txt") == "a\none and two\nc\n"
 
 
+@pytest.mark.quick
 async def test_a_chunk_in_conflict_is_set_aside_and_run_again_alone_from_a_fresh_base(
     project: Project,
 ) -> None:

@@ -96,6 +96,7 @@ async def test_slots_are_used_again_and_hold_nothing_of_the_last_chunk(project: 
     assert "stray.py" not in project.tree()
 
 
+@pytest.mark.quick
 async def test_edits_outside_the_claim_are_recorded_and_shown(project: Project) -> None:
     project.plan_of(
         chunk("one", files=["one.py"], verify="sleep 0.1"), chunk("two", files=["two.py"])

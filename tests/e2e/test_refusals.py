@@ -96,6 +96,7 @@ async def test_a_torn_plan_file_is_refused_with_words_and_nothing_is_lost(
     assert project.landings() == ["one", "two"]
 
 
+@pytest.mark.quick
 async def test_a_second_specs_work_never_lands_on_the_first_specs_branch(
     project: Project,
 ) -> None:

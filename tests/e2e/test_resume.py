@@ -72,6 +72,7 @@ async def test_ctrl_c_leaves_no_workers_worktree_and_partial_work_is_pinned(
     assert project.staging.is_dir()
 
 
+@pytest.mark.quick
 async def test_an_interrupted_chunk_is_run_again(project: Project) -> None:
     project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"], after=["one"]))
     project.agent("one", write("one.py", "half\n"), say("now"), hang())

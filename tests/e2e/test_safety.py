@@ -147,6 +147,7 @@ async def test_an_agents_own_commits_land_as_they_are(project: Project) -> None:
     assert project.landings() == ["one"]
 
 
+@pytest.mark.quick
 async def test_the_agents_edit_of_the_plan_file_is_refused_and_goes_back_to_the_agent(
     project: Project,
 ) -> None:
@@ -209,6 +210,8 @@ async def test_an_unfinished_merge_left_by_the_agent_is_refused_and_its_files_ke
     kept = (project.path / ".worktrees" / "kept" / "one-1" / "a.txt").read_text()
     assert "mine" in kept
     assert "theirs" in kept
+    pinned = [project.show("a.txt", commit) for commit in project.pins().values()]
+    assert "theirs\n" in pinned, "and its commits are pinned"
 
 
 async def test_history_rewritten_by_the_agent_still_lands_on_staging(project: Project) -> None:

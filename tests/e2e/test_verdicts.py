@@ -8,6 +8,7 @@ from tests.e2e.project import Project, chunk, crash, fail, hang, phase, shell, s
 QUICK_MIN = 0.3 / 60
 
 
+@pytest.mark.quick
 async def test_never_all_done_when_something_failed_and_blocked_says_by_whom(
     project: Project,
 ) -> None:
@@ -87,6 +88,7 @@ async def test_what_the_agent_undoes_in_a_repair_round_is_no_success_either(
     assert project.show("one.py", project.pins()["001-demo/one/1"]) == "bad\n"
 
 
+@pytest.mark.quick
 async def test_a_red_check_goes_back_to_the_agent_with_what_it_printed(project: Project) -> None:
     project.plan_of(chunk("one", files=["one.py"], verify="cat one.py; grep -q good one.py"))
     project.agent("one", write("one.py", "très bad\n"))

@@ -155,7 +155,7 @@ def decode_event(value: Mapping[str, Json]) -> events.Event:
     """
     body = dict(value)
     name = body.pop("type", None)
-    if name not in _ADAPTERS:
+    if not isinstance(name, str) or name not in _ADAPTERS:
         raise ValueError(f"unknown event type {name!r}")
     if unknown := body.keys() - {one.name for one in fields(_EVENTS[name])}:
         raise ValueError(f"unknown fields of {name}: {', '.join(sorted(unknown))}")
@@ -190,11 +190,11 @@ def _load(text: str) -> dict[str, Json]:
         raise PlanRefused([_TOO_DEEP]) from error
     except ValueError as error:  # a number of thousands of digits
         raise PlanRefused([Problem("$", f"is not JSON: {error}", "", "mend it")]) from error
+    if unfit := _find_unfit(document):
+        raise PlanRefused([unfit])
     if not isinstance(document, dict):
         wrong = Problem("$", "is not a JSON object", _show(document), 'begin with {"phases": [')
         raise PlanRefused([wrong])
-    if unfit := _find_unfit(document):
-        raise PlanRefused([unfit])
     return document
 
 
@@ -212,8 +212,8 @@ def _find_unfit(document: Json) -> Problem | None:
             if isinstance(value, float) and not math.isfinite(value):
                 return Problem(path, "is no number that JSON knows", str(value), "write a number")
             if isinstance(value, dict):
-                below.extend((f"{path}.{key}", one) for key, one in value.items())
                 below.extend((path, key) for key in value)
+                below.extend((f"{path}.{key}", one) for key, one in value.items())
             elif isinstance(value, list):
                 below.extend((f"{path}[{i}]", one) for i, one in enumerate(value))
         if not below:

@@ -22,6 +22,7 @@ from auto_build.git.landing import (
     CaptureRefused,
     Label,
     capture,
+    keep_whole,
     partial,
     pin_of,
     salvage,
@@ -112,7 +113,7 @@ class LocalEngine:
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(self.repo, task.slot, task.base, label)
         if isinstance(taken, CaptureRefused):
-            kept = await self._keep_aside(task.slot, task.chunk.id, task.attempt)
+            kept = await keep_whole(self.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
         if failure is not None:
@@ -212,9 +213,6 @@ class LocalEngine:
         """Keep what lies in a slot's worktree; return where, if there was anything."""
         onto = await self.repo.require_commit(self.gate.branch)
         return await salvage(self.worktrees, number, Label(self.spec, chunk, attempt), onto)
-
-    async def _keep_aside(self, slot: Worktree, chunk: str, attempt: int) -> Path | None:
-        return await self.worktrees.keep_aside(slot, f"{ref_part(chunk)}-{attempt}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ it; a candidate is built from object ids alone, without touching a worktree.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from auto_build.git.parse import GITLINK, SPEC_TRAILER, Commit, Tree
@@ -94,13 +95,25 @@ async def salvage(worktrees: Worktrees, number: int, label: Label, onto: Commit)
     base = (status.head and await repo.merge_base(status.head, onto)) or onto
     taken = await capture(repo, slot, base, label)
     if isinstance(taken, CaptureRefused):
-        name = f"{ref_part(label.chunk)}-{label.attempt}"
-        return str(await worktrees.keep_aside(slot, name) or "")
+        return str(await keep_whole(worktrees, slot, label) or "")
     if not taken.touched or taken.commit in (await repo.refs("refs/auto-build")).values():
         return ""
     pin = pin_of(label.spec, label.chunk, label.attempt, partial(taken.commit))
     await repo.create_ref(pin, taken.commit)
     return pin
+
+
+async def keep_whole(worktrees: Worktrees, slot: Worktree, label: Label) -> Path | None:
+    """Keep a worktree that git cannot take: pin its commits, and move its files aside.
+
+    Returns:
+        Where the files are now; None where the folder is gone.
+    """
+    head = await worktrees.find_head(slot)
+    if head is not None:
+        pin = pin_of(label.spec, label.chunk, label.attempt, partial(head))
+        await worktrees.repo.create_ref(pin, head)
+    return await worktrees.keep_aside(slot, f"{ref_part(label.chunk)}-{label.attempt}")
 
 
 async def capture(

@@ -144,6 +144,18 @@ class Worktrees:
         """Return what differs in a worktree from its HEAD."""
         return await self.repo.status(worktree.git_dir, worktree.path)
 
+    async def find_head(self, worktree: Worktree) -> Commit | None:
+        """Return the commit that a worktree is at, if it is at one."""
+        done = await self.repo.git(
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "HEAD^{commit}",
+            ok=(0, 1, 128),
+            git_dir=worktree.git_dir,
+        )
+        return Commit(done.stdout.strip()) if done.code == 0 else None
+
     async def remove(self, path: Path) -> None:
         """Remove one of our worktrees; a folder that git does not know is left alone."""
         async with self._making:
