@@ -59,7 +59,7 @@ def main():
         "auto-build is not installed for %s (Python %d.%d; it needs 3.11 or newer).\n"
         % (sys.executable, sys.version_info[0], sys.version_info[1])
         + "Install it into this project:\n"
-        "  python3 -m venv .venv && .venv/bin/pip install auto-build\n"
+        "  python3 -m venv .venv && .venv/bin/pip install PATH-TO-A-CLONE-OF-AUTO-BUILD\n"
         "or, in a clone of auto-build itself:\n"
         "  make setup\n"
         "then run the same command again.\n"

@@ -130,7 +130,7 @@ class Build:
             NotReady: there is no staging branch.
         """
         state, view = self.require_begun()
-        head = await self._require_staging()
+        head = await self.require_staging()
         user = await self.repo.require_user_head()
         base = await self.repo.merge_base(user, head) or head
         changes = [
@@ -164,7 +164,7 @@ class Build:
             _, view = self.require_begun()
             if not view.finished and not partial:
                 raise _not_finished(view)
-            staging = await self._require_staging()
+            staging = await self.require_staging()
             user = await self.repo.require_user_head()
             name = (await self.repo.user_status()).branch or "HEAD (detached)"
             if await self.repo.is_ancestor(staging, user):
@@ -184,7 +184,7 @@ class Build:
         """
         with RunLock.acquire(self.workspace.state_dir, self.spec.name):
             state, _ = load_state(self.workspace, self.spec.name)
-            head = await self._require_staging()
+            head = await self.require_staging()
             staging = self.worktrees.find(self.worktrees.staging_path)
             last = head
             if staging and await self._is_ours():
@@ -295,7 +295,12 @@ class Build:
         done = await self.repo.git("diff", form, "--no-ext-diff", "--no-textconv", "--text", span)
         return done.stdout
 
-    async def _require_staging(self) -> Commit:
+    async def require_staging(self) -> Commit:
+        """Return staging's head.
+
+        Raises:
+            NotReady: there is no staging branch.
+        """
         head = await self.repo.find_commit(self.branch)
         if head is None:
             state, _ = load_state(self.workspace, self.spec.name)

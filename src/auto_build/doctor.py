@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from auto_build.agents.choose import build_agent
 from auto_build.coordinator import load_state
@@ -16,6 +17,8 @@ from auto_build.journal import find_holder
 from auto_build.process import Processes
 from auto_build.settings import Settings, load_settings
 from auto_build.workspace import Workspace
+
+_FIRST_SPEC: Final = "put spec.md and implementation_plan.json into auto-build/specs/001-name/"
 
 
 class Health(StrEnum):
@@ -110,7 +113,7 @@ async def _agent(
 def _specs(workspace: Workspace) -> list[Finding]:
     specs = workspace.specs()
     if not specs:
-        return [Finding(Health.NOTE, f"{workspace.specs_dir} has no specs", "auto-build init")]
+        return [Finding(Health.NOTE, f"{workspace.specs_dir} has no specs", _FIRST_SPEC)]
     found: list[Finding] = []
     for spec in specs:
         try:

@@ -136,7 +136,7 @@ def load_settings(
         ]
         raise UsageProblem(
             f"the settings in {where} cannot be used:\n  " + "\n  ".join(lines),
-            hint="docs/guides/settings.md lists every key",
+            hint="the settings guide of auto-build lists every key",
         ) from error
 
 

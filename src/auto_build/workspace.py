@@ -120,8 +120,12 @@ class Workspace:
         there = f"there are: {', '.join(names)}" if names else f"{self.specs_dir} has none"
         raise UsageProblem(
             f"there is no spec {wanted!r}; {there}",
-            hint=f"did you mean {near[0]}?" if near else "auto-build init makes the folders",
+            hint=f"did you mean {near[0]}?" if near else _where_from(names),
         )
+
+
+def _where_from(names: list[str]) -> str:
+    return "name one of those" if names else "auto-build init makes the folders"
 
 
 def load_plan(path: Path, *, ordered_phases: bool = False) -> PlanFile:

@@ -28,7 +28,7 @@ def test_a_chunk_that_is_only_followed_counts_as_well() -> None:
     assert length_to_end(plan) == {A: 2, B: 1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plans())
 def test_the_way_to_the_end_gets_shorter_with_each_chunk(plan: Plan) -> None:
     length = length_to_end(plan)

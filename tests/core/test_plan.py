@@ -185,7 +185,7 @@ def test_following_never_closes_a_circle_through_another_phase() -> None:
     assert order(plan) == (S2, A, S1, B)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plans())
 def test_every_plan_has_an_order_in_which_it_can_be_done(plan: Plan) -> None:
     place = {one: n for n, one in enumerate(order(plan))}
@@ -194,7 +194,7 @@ def test_every_plan_has_an_order_in_which_it_can_be_done(plan: Plan) -> None:
         assert all(place[above] < place[one] for above in plan.needs[one] | plan.follows[one])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plans())
 def test_following_is_left_out_only_where_it_would_close_a_circle(plan: Plan) -> None:
     edges = {one: plan.needs[one] | plan.follows[one] for one in plan.chunks}

@@ -46,7 +46,7 @@ from tests.core.strategies import (
 
 A, B, C, D = ChunkId("a"), ChunkId("b"), ChunkId("c"), ChunkId("d")
 UNDER_WAY = Running | Gating | Landing
-some_runs = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some_runs = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 # --- what holds in every run ---------------------------------------------------------------------
@@ -480,3 +480,11 @@ def test_a_failed_chunk_that_is_to_be_done_again_unblocks_the_rest() -> None:
     run = play(run, ev.ChunkReset(A, "again"))
     assert blocked(run) == {}
     assert decide(run, slots=2) == (StartAttempt(A, attempt=2, slot=1),)
+
+
+def test_what_was_done_by_hand_lets_through_even_where_a_chunk_behind_it_failed() -> None:
+    run = begun(phase("p", chunk("a", "a"), chunk("b", "b", after="a"), chunk("c", "c", after="b")))
+    run = play(carry_out(run, slots=2), ev.AttemptEnded(A, ev.Outcome.CRASHED, ""))
+    run = play(run, ev.ChunkSkipped(B, "by hand"))
+    assert blocked(run) == {}
+    assert started(run) == [C]

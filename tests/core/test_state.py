@@ -45,7 +45,7 @@ from tests.core.strategies import (
 )
 
 A, B, C = ChunkId("a"), ChunkId("b"), ChunkId("c")
-some_runs = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some_runs = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 # --- what holds in every run ---------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_run_py_says_what_to_type_where_nothing_is_installed(
     clean = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": ""}
     told = type_in(project.path, str(bare / "bin/python"), "auto-build/run.py", "--list", env=clean)
     assert told.code == 3
-    assert "pip install auto-build" in told.err
+    assert ".venv/bin/pip install" in told.err
 
 
 def test_run_py_hands_over_to_the_projects_virtual_environment(

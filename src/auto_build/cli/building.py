@@ -12,6 +12,7 @@ import click
 
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out, plain
+from auto_build.cli.ways import subcommand_ways
 from auto_build.coordinator import SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, RunPaused
 from auto_build.core.plan import ChunkId
@@ -95,17 +96,6 @@ def _brief(view: View) -> dict[str, Any]:
     }
 
 
-def subcommand_ways(spec: str) -> Ways:
-    """Return what to type next, for users of the console script."""
-    return Ways(
-        run=f"auto-build run {spec}",
-        review=f"auto-build review {spec}",
-        merge=f"auto-build merge {spec}",
-        logs=f"auto-build logs {spec}",
-        retry=f"auto-build retry {spec}",
-    )
-
-
 @click.command()
 @click.argument("spec", required=False)
 @click.option("--spec", "named", help="The spec, as an option.")
@@ -130,7 +120,7 @@ def run(
         flags=flags,
         out=Out(as_json),
         verbose=verbose,
-        ways=subcommand_ways(wanted),
+        ways=subcommand_ways(wanted, flags),
     )
 
 

@@ -7,8 +7,10 @@ import click
 
 from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out
+from auto_build.cli.ways import subcommand_ways
 from auto_build.delivery import Build, clean
 from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, UsageProblem
+from auto_build.ui.console import Ways
 
 
 @click.command()
@@ -18,10 +20,10 @@ from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, UsageProblem
 @as_json
 def review(spec: str, diff: bool, project_dir: Path, as_json: bool) -> int:
     """Show what staging adds, chunk by chunk."""
-    return show_review(project_dir, spec, Out(as_json), whole=diff)
+    return show_review(project_dir, spec, Out(as_json), subcommand_ways(spec), whole=diff)
 
 
-def show_review(folder: Path, spec: str, out: Out, *, whole: bool) -> int:
+def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -> int:
     """Print what staging adds."""
 
     async def look() -> int:
@@ -41,8 +43,8 @@ def show_review(folder: Path, spec: str, out: Out, *, whole: bool) -> int:
                 out.text(f" ! not verified by a command: {change.unverified}")
         out.text(f"\nin all, against {found.base[:10]}:\n{found.stat.rstrip()}")
         out.text(f"\ntry it out in {found.worktree}")
-        out.text(f"the whole diff: auto-build review {spec} --diff")
-        out.text(f"bring it into your branch: auto-build merge {spec}")
+        out.text(f"the whole diff: git diff {found.base[:10]} {found.branch}")
+        out.text(f"bring it into your branch: {ways.merge}")
         return EXIT_DONE
 
     return asyncio.run(look())
@@ -88,6 +90,7 @@ def discard(spec: str, yes: bool, project_dir: Path, as_json: bool) -> int:
 def do_discard(folder: Path, spec: str, out: Out, *, yes: bool) -> int:
     """Throw a build away, after asking."""
     found = asyncio.run(Build.open(folder, spec))
+    asyncio.run(found.require_staging())
     if not yes:
         if out.json:
             raise UsageProblem("discard asks first", hint="add --yes to a command with --json")

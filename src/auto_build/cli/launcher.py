@@ -10,8 +10,8 @@ from auto_build.cli.finishing import do_discard, do_merge, show_review
 from auto_build.cli.looking import show_list, show_status
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out
+from auto_build.cli.ways import launcher_ways
 from auto_build.errors import UsageProblem
-from auto_build.ui.console import Ways
 
 _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 
@@ -53,7 +53,7 @@ def launch(
     if spec is None:
         raise UsageProblem("which spec?", hint="add --spec 001; --list shows what there is")
     if action == "build":
-        ways = _ways(spec)
+        ways = launcher_ways(spec, given)
         return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways)
     return _finish(action, project_dir, spec, out, yes=yes)
 
@@ -61,7 +61,7 @@ def launch(
 def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int:
     match action:
         case "review":
-            return show_review(folder, spec, out, whole=False)
+            return show_review(folder, spec, out, launcher_ways(spec), whole=False)
         case "merge":
             return do_merge(folder, spec, out, partial=False)
         case "discard":
@@ -71,14 +71,3 @@ def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int
                 "QA rounds are not part of this version",
                 hint="look at staging yourself: --review, then --merge",
             )
-
-
-def _ways(spec: str) -> Ways:
-    start = f"python auto-build/run.py --spec {spec}"
-    return Ways(
-        run=start,
-        review=f"{start} --review",
-        merge=f"{start} --merge",
-        logs=f"python auto-build/run.py logs {spec}",
-        retry=f"python auto-build/run.py retry {spec}",
-    )

@@ -111,7 +111,7 @@ def _may_land(chunk: ChunkId, after: Mapping[ChunkId, frozenset[ChunkId]]) -> bo
     A chunk at work waits for nobody, and chunks that wrote into each other do not wait for each
     other, so that there is always one that may land or is at work.
     """
-    return all(chunk in upstream(after, other) for other in upstream(after, chunk))
+    return all(chunk in upstream(after, other) for other in after[chunk])
 
 
 def _repair(state: RunState) -> Repair | None:

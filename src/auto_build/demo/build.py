@@ -115,9 +115,7 @@ async def _require_pytest(processes: Processes) -> None:
         ok=range(256),
     )
     if done.code != 0:
-        raise EnvironmentUnfit(
-            "the demo's checks need pytest", hint="pip install 'auto-build[demo]'"
-        )
+        raise EnvironmentUnfit("the demo's checks need pytest", hint="pip install pytest")
 
 
 async def _git(processes: Processes, folder: Path, *args: str) -> None:

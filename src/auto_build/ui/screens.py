@@ -122,7 +122,7 @@ def _troubles(row: Row, width: int) -> Iterator[Text]:
         case Label.FAILED:
             yield one_line(start, name)
             for line in clean_lines(row.note, most=_REASON_LINES):
-                yield one_line(f"    {line}")
+                yield from hanging(Text("    "), line, width)
         case Label.BLOCKED | Label.SKIPPED:
             yield one_line(start, f"{name}: {clean(row.note)}")
         case _:
