@@ -396,7 +396,7 @@ class _Session:
             known = {chunk: commit for chunk, commit in landed.items() if chunk in file.plan.chunks}
             news = begin(file, base=base, landed=known, attempts=attempts)
         else:
-            present = await self._present(self.state, head)
+            present = await self._present(self.state, head, landed)
             news = take_in(self.state, file, landed=present, attempts=attempts)
         for event in news:
             if isinstance(event, ev.PlanChanged) and self.state:
@@ -405,9 +405,11 @@ class _Session:
             self.record(event)
         self._say_hints(file.hints)
 
-    async def _present(self, state: RunState, head: Commit) -> dict[ChunkId, str]:
-        """Return the landed chunks whose commits staging still contains."""
-        found: dict[ChunkId, str] = {}
+    async def _present(
+        self, state: RunState, head: Commit, landed: Mapping[ChunkId, str]
+    ) -> dict[ChunkId, str]:
+        """Return the landed chunks whose commits staging contains, those new to the plan too."""
+        found = {chunk: commit for chunk, commit in landed.items() if chunk not in state.chunks}
         for chunk, now in state.chunks.items():
             if isinstance(now, Landed) and (
                 state.merged or await self.repo.is_ancestor(Commit(now.commit), head)

@@ -44,9 +44,9 @@ def test_chunks_that_could_run_side_by_side_but_for_a_claim_are_paired() -> None
 
 
 def test_chunks_that_come_after_each_other_anyway_are_no_pair() -> None:
-    between = chunk("b", "b", after="a")
-    plan = Plan("", (phase("p", chunk("a", "x"), between, chunk("c", "x", after="b")),))
-    assert overlapping_pairs(plan) == []
+    chunks = (chunk("a", "x"), chunk("b", "b", after="a"), chunk("c", "x", after="b"))
+    assert overlapping_pairs(Plan("", (phase("p", *chunks),))) == []
+    assert overlapping_pairs(Plan("", (phase("p", *reversed(chunks)),))) == []
 
 
 def test_no_more_than_two_hundred_pairs_are_told() -> None:

@@ -295,6 +295,23 @@ async def test_chunks_added_and_removed_between_runs_are_taken_in(project: Proje
     assert project.landings() == ["one", "three"]
 
 
+async def test_a_landed_chunk_taken_out_of_the_plan_and_put_back_does_not_land_twice(
+    project: Project,
+) -> None:
+    await _run_two(project)
+    taken_out: list[Any] = []
+    project.edit_plan(lambda plan: taken_out.append(_chunks(plan).pop(0)))
+    await project.run()
+    taken_out[0].pop("auto_build")
+    taken_out[0]["status"] = "pending"
+    project.edit_plan(lambda plan: _chunks(plan).append(taken_out[0]))
+
+    report = await project.run()
+
+    assert report.labels()["one"] == "landed"
+    assert project.landings() == ["one"]
+
+
 async def test_a_plan_edited_during_the_run_is_not_overwritten(project: Project) -> None:
     project.plan_of(chunk("one", files=["one.py"]))
     project.agent("one", say("now"), write("one.py"))

@@ -82,10 +82,14 @@ class SessionClosed:
 
 @dataclass(frozen=True, slots=True)
 class PlanChanged:
-    """The plan file was edited between sessions; `attempts` as in `RunStarted`, for new chunks."""
+    """The plan file was edited between sessions.
+
+    `attempts` and `landed` are as in `RunStarted`, for chunks that the plan did not have before.
+    """
 
     plan: Plan
     attempts: Mapping[ChunkId, int] = field(default_factory=dict)
+    landed: Mapping[ChunkId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,10 @@ def take_in(
     found: list[ev.Event] = list(lost(state))
     known = state.chunks
     if file.plan != state.plan:
-        found.append(ev.PlanChanged(file.plan, dict(attempts)))
+        fresh = {
+            chunk: landed[chunk] for chunk in file.plan.chunks if chunk in landed.keys() - known
+        }
+        found.append(ev.PlanChanged(file.plan, dict(attempts), fresh))
     for event in found:
         state = apply(state, event)
     added = [chunk for chunk in state.chunks if chunk not in known and chunk not in file.edited]

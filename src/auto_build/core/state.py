@@ -188,12 +188,16 @@ class RunState:
 
 def start(event: ev.RunStarted) -> RunState:
     """Return the state that a run begins with."""
-    chunks: dict[ChunkId, ChunkState] = {}
-    for chunk in event.plan.chunks:
-        attempts = event.attempts.get(chunk, 0)
-        commit = event.landed.get(chunk)
-        chunks[chunk] = Landed(attempts, commit) if commit else Pending(attempts)
+    chunks = {chunk: _first(chunk, event.attempts, event.landed) for chunk in event.plan.chunks}
     return RunState(event.plan, event.base, MappingProxyType(chunks))
+
+
+def _first(
+    chunk: ChunkId, attempts: Mapping[ChunkId, int], landed: Mapping[ChunkId, str]
+) -> ChunkState:
+    """Return the state of a chunk that a run has not seen before."""
+    tried = attempts.get(chunk, 0)
+    return Landed(tried, landed[chunk]) if chunk in landed else Pending(tried)
 
 
 def replay(history: Iterable[ev.Event]) -> RunState | None:
@@ -252,7 +256,7 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
 
 def _change_plan(state: RunState, event: ev.PlanChanged) -> RunState:
     chunks: dict[ChunkId, ChunkState] = {
-        chunk: state.chunks.get(chunk, Pending(event.attempts.get(chunk, 0)))
+        chunk: state.chunks.get(chunk) or _first(chunk, event.attempts, event.landed)
         for chunk in event.plan.chunks
     }
     queue = tuple(chunk for chunk in state.queue if chunk in chunks)
