@@ -12,9 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from auto_build.core import dialects
-from auto_build.core.codec import MARK, PlanRefused, read_plan, write_statuses
 from auto_build.core.dialects import FileStatus
+from auto_build.core.document import PlanRefused
 from auto_build.core.plan import VerificationKind
+from auto_build.core.planfile import MARK, read_plan, write_statuses
 from auto_build.schemas import load_plan_schema
 
 Json = Any

@@ -15,9 +15,9 @@ from typing import Any, Final
 from auto_build.agents.base import Agent
 from auto_build.agents.choose import build_agent
 from auto_build.core import events as ev
-from auto_build.core.codec import Hint, PlanFile
 from auto_build.core.commands import Command
 from auto_build.core.plan import ChunkId
+from auto_build.core.planfile import Hint, PlanFile
 from auto_build.core.reconcile import begin, describe_change, is_admissible, take_in
 from auto_build.core.scheduler import decide
 from auto_build.core.state import Landed, Running, RunState, step
@@ -253,7 +253,7 @@ class _Session:
         for wish in inbox.take():
             if is_admissible(self._require_state(), wish):
                 self.record(wish)
-        async with self._opened():
+        async with self._opened(engine):
             await drive(
                 self._require_state(),
                 engine=engine,
@@ -425,26 +425,30 @@ class _Session:
     # --- around -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[None]:
+    async def _opened(self, engine: LocalEngine) -> AsyncIterator[None]:
         run = self.settings.run
         self.record(ev.SessionOpened(run.parallel, run.repair_rounds))
         try:
             yield
         except asyncio.CancelledError:
-            await asyncio.shield(self._close(ev.Ending.INTERRUPTED))
+            await asyncio.shield(self._close(engine, ev.Ending.INTERRUPTED))
             raise
         except BaseExceptionGroup as group:
             known = group.subgroup((AutoBuildError, OSError))
             with suppress(AutoBuildError, OSError):  # the first failure is the one to tell
-                await self._close(ev.Ending.INTERRUPTED)
+                await self._close(engine, ev.Ending.INTERRUPTED)
             if known is not None:
                 raise _first(known) from group
             raise
         else:
             done = self.view().finished
-            await self._close(ev.Ending.DONE if done else ev.Ending.UNFINISHED)
+            await self._close(engine, ev.Ending.DONE if done else ev.Ending.UNFINISHED)
 
-    async def _close(self, ending: ev.Ending) -> None:
+    async def _close(self, engine: LocalEngine, ending: ev.Ending) -> None:
+        """Keep what agents that were cut off have left, then give up the slots and the run."""
+        for chunk, now in self._require_state().live.items():
+            if isinstance(now, Running):
+                await engine.salvage(chunk, now.attempt.number, now.attempt.slot)
         if not self.settings.run.keep_worktrees:
             for slot in self.worktrees.slots():
                 await self.worktrees.remove(self.worktrees.slot_path(slot))

@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from auto_build.core.codec import PlanFile, PlanRefused, load_document, read_plan, write_statuses
+from auto_build.core.document import PlanRefused, load_document
 from auto_build.core.plan import ChunkId
+from auto_build.core.planfile import PlanFile, read_plan, write_statuses
 from auto_build.errors import EnvironmentUnfit, UsageProblem
 
 HOME: Final = "auto-build"
@@ -183,6 +184,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         EnvironmentUnfit: it cannot be written; the old content is still there.
     """
+    path = path.resolve()  # a link stays a link
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from auto_build.core.codec import MARK, PlanFile, PlanRefused, read_plan, write_statuses
 from auto_build.core.dialects import CHUNKS, FileStatus
+from auto_build.core.document import PlanRefused
 from auto_build.core.estimate import simulate
+from auto_build.core.planfile import MARK, PlanFile, read_plan, write_statuses
 
 FOLDER = Path(__file__).parents[3] / "shared" / "plans"
 

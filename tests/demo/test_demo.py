@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from auto_build.agents.scripted import Script
-from auto_build.core.codec import PlanFile, read_plan
 from auto_build.core.graph import overlapping_pairs
 from auto_build.core.plan import ChunkId, VerificationKind, upstream
+from auto_build.core.planfile import PlanFile, read_plan
 from auto_build.core.view import Label
 from auto_build.demo.build import SCRIPT, SPEC_NAME, project_files
 from auto_build.demo.run import DemoReport, Measured, run_demo, run_project

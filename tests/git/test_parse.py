@@ -88,7 +88,7 @@ def test_landings_are_read_newest_first_and_only_where_all_is_said() -> None:
     text = (
         "c1\0chunk a\x002\x00spec\0\nc2\0\0\0\0\nc3\0é/b\x00x\x00spec\0\nc4\0é/b\x0011\x00spec\0\n"
     )
-    assert parse_landings(text) == (
+    assert parse_landings(text, "spec") == (
         Landing(Commit("c1"), "chunk a", 2),
         Landing(Commit("c4"), "é/b", 11),
     )

@@ -9,9 +9,10 @@ import click
 
 from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out
-from auto_build.core.codec import Hint, PlanFile, Problem
+from auto_build.core.document import Problem
 from auto_build.core.estimate import longest_way, simulate, speedups
 from auto_build.core.plan import Chunk, Plan
+from auto_build.core.planfile import Hint, PlanFile
 from auto_build.delivery import Build
 from auto_build.errors import EXIT_DONE, EXIT_USAGE, UsageProblem
 from auto_build.schemas import load_plan_schema

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from auto_build.core import events as ev
-from auto_build.core.codec import PlanFile
 from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.planfile import PlanFile
 from auto_build.core.scheduler import lost
 from auto_build.core.state import (
     Done,

@@ -104,11 +104,7 @@ class LocalEngine:
     async def _work(self, task: "_Task") -> ev.Event:
         """Let an agent work on a task, and take what it leaves."""
         begun = monotonic()
-        try:
-            failure = await self._prompt(task)
-        except asyncio.CancelledError:
-            await asyncio.shield(self.salvage(task.chunk.id, task.attempt, task.number))
-            raise
+        failure = await self._prompt(task)
         seconds = round(monotonic() - begun, 3)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(self.repo, task.slot, task.base, label)

@@ -123,7 +123,7 @@ async def capture(
 
     The agent's own commits are kept where they build on `base`; else only the outcome is.
     """
-    if not slot.path.is_dir():
+    if not slot.is_there:
         return CaptureRefused("its worktree is gone")
     try:
         status = await repo.status(slot.git_dir, slot.path)

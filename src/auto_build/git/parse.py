@@ -105,9 +105,9 @@ def parse_merge_tree(text: str) -> tuple[Tree, tuple[str, ...]]:
     return Tree(tree), tuple(dict.fromkeys(paths))
 
 
-def parse_landings(text: str) -> tuple[Landing, ...]:
-    """Read a log written with `LANDING_FORMAT`, newest first."""
-    return tuple(_landings(text))
+def parse_landings(text: str, spec: str) -> tuple[Landing, ...]:
+    """Read the landings of one spec from a log written with `LANDING_FORMAT`, newest first."""
+    return tuple(_landings(text, spec))
 
 
 LANDING_FORMAT: Final = (
@@ -118,12 +118,12 @@ LANDING_FORMAT: Final = (
 SPEC_TRAILER: Final = "Auto-Build-Spec"
 
 
-def _landings(text: str) -> Iterator[Landing]:
+def _landings(text: str, wanted: str) -> Iterator[Landing]:
     fields = [field.strip("\n") for field in text.split("\0")]
-    for commit, chunk, attempt, _spec in zip(
+    for commit, chunk, attempt, spec in zip(
         fields[::4], fields[1::4], fields[2::4], fields[3::4], strict=False
     ):
-        if chunk and attempt.isdigit():
+        if spec == wanted and chunk and attempt.isdigit():
             yield Landing(Commit(commit), chunk, int(attempt))
 
 

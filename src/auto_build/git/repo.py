@@ -29,6 +29,8 @@ _FLAGS: Final = (
     "maintenance.auto=false",
     "rerere.enabled=false",
     "submodule.recurse=false",
+    "core.sparseCheckout=false",  # agents and checks see the whole tree
+    "log.showSignature=false",
     "advice.detachedHead=false",
 )
 _NAME: Final = "Auto-Build"
@@ -251,7 +253,7 @@ class Repo:
             "--end-of-options",
             span,
         )
-        return parse.parse_landings(done.stdout)
+        return parse.parse_landings(done.stdout, spec)
 
     async def refs(self, prefix: str) -> Mapping[str, Commit]:
         """Return the refs beneath `prefix`, by full name."""
@@ -366,7 +368,7 @@ async def require_git(processes: Processes) -> tuple[int, int, int]:
     """
     try:
         done = await processes.run(
-            "git", "--version", cwd=Path.cwd(), env=git_environment(os.environ)
+            "git", "--version", cwd=Path("/"), env=git_environment(os.environ)
         )
     except CommandFailed as error:
         raise EnvironmentUnfit(

@@ -22,7 +22,7 @@ STAGING: Final = "auto-build"
 WORKER: Final = "auto-build-worker-"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
-_EXCLUDE: Final = f"/{FOLDER}/"
+_EXCLUDE: Final = f"/{FOLDER}/".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Worktree:
 
     path: Path
     git_dir: Path
+
+    @property
+    def is_there(self) -> bool:
+        """Say whether its folder is there: a link in its place leads to files of somebody else."""
+        return self.path.is_dir() and not self.path.is_symlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,12 @@ class Worktrees:
         """Keep `.worktrees/` out of the user's status, through info/exclude."""
         path = self.repo.common_dir / "info" / "exclude"
         try:
-            text = path.read_text() if path.exists() else ""
+            text = path.read_bytes() if path.exists() else b""
             if _EXCLUDE in text.splitlines():
                 return
             path.parent.mkdir(exist_ok=True)
-            ending = "" if not text or text.endswith("\n") else "\n"
-            path.write_text(f"{text}{ending}{_EXCLUDE}\n")
+            ending = b"" if not text or text.endswith(b"\n") else b"\n"
+            path.write_bytes(b"%b%b%b\n" % (text, ending, _EXCLUDE))
         except OSError as error:
             raise RepositoryUnfit(
                 f"{path} cannot be written: {error.strerror}",
@@ -87,7 +92,8 @@ class Worktrees:
     def find(self, path: Path) -> Worktree | None:
         """Return our worktree at `path`, if git knows it and its folder is there."""
         admin = self._admin(path)
-        return Worktree(path, admin) if admin and path.is_dir() else None
+        found = Worktree(path, admin) if admin else None
+        return found if found and found.is_there else None
 
     async def require_staging(self, branch: str) -> Worktree:
         """Return the staging worktree, checked out on `branch` (a full ref name).
@@ -157,9 +163,10 @@ class Worktrees:
         return Commit(done.stdout.strip()) if done.code == 0 else None
 
     async def remove(self, path: Path) -> None:
-        """Remove one of our worktrees; a folder that git does not know is left alone."""
+        """Remove one of our worktrees; whatever else is at its path is left alone."""
         async with self._making:
-            if self._admin(path) is None:
+            foreign = path.is_symlink() or path.is_file()
+            if foreign or self._admin(path) is None:
                 return
             await self._forget(path)
             if path.is_dir() and not any(path.iterdir()):
@@ -173,7 +180,9 @@ class Worktrees:
         None where the folder is gone, so that there is nothing to keep.
         """
         async with self._making:
-            kept = self._move_aside(worktree.path, name) if worktree.path.is_dir() else None
+            if worktree.path.is_symlink() or worktree.path.is_file():
+                return None
+            kept = self._move_aside(worktree.path, name) if worktree.is_there else None
             await self._forget(worktree.path)
             return kept
 
@@ -260,36 +269,45 @@ class Worktrees:
         return found
 
     def _admin(self, path: Path) -> Path | None:
-        """Return the git folder of the worktree at `path`, read from the repository's side."""
-        wanted = path.resolve() / ".git"
+        """Return the git folder of the worktree at `path`, read from the repository's side.
+
+        Links on the way to the worktree are followed; one in its own place is not.
+        """
+        wanted = path.parent.resolve() / path.name
         for link in (self.repo.common_dir / "worktrees").glob("*/gitdir"):
             with suppress(OSError):
-                named = Path(link.read_text().strip())
-                if (link.parent / named).resolve() == wanted.resolve():
+                named = (link.parent / os.fsdecode(link.read_bytes().strip())).parent
+                if named.parent.resolve() / named.name == wanted:
                     return link.parent
         return None
 
     def _mend_link(self, worktree: Worktree) -> None:
         """Write a worktree's `.git` file anew where an agent broke it."""
         link = worktree.path / ".git"
-        right = f"gitdir: {worktree.git_dir}\n"
+        right = os.fsencode(f"gitdir: {worktree.git_dir}\n")
         if link.is_dir() and not link.is_symlink():
             shutil.rmtree(link)
-        if not link.is_file() or link.is_symlink() or link.read_text() != right:
+        if not link.is_file() or link.is_symlink() or link.read_bytes() != right:
             link.unlink(missing_ok=True)
-            link.write_text(right)
+            link.write_bytes(right)
 
     async def _require(self, path: Path, *checkout: str) -> Worktree:
         async with self._making:
             if (there := self.find(path)) is not None:
                 return there
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise RepositoryUnfit(
-                    f"{path} is in the way: it is no worktree of this repository",
-                    hint="move it elsewhere; auto-build never deletes what it did not make",
-                )
+            if self.folder.exists() and not self.folder.is_dir():
+                raise _in_the_way(self.folder)
+            if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
+                raise _in_the_way(path)
             await self.repo.git("worktree", "add", "--force", "--quiet", str(path), *checkout)
             made = self.find(path)
             if made is None:
                 raise RepositoryUnfit(f"git made no worktree at {path}")
             return made
+
+
+def _in_the_way(path: Path) -> RepositoryUnfit:
+    return RepositoryUnfit(
+        f"{path} is in the way: it is no worktree of this repository",
+        hint="move it elsewhere; auto-build never deletes what it did not make",
+    )
