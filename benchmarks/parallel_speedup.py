@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from auto_build.coordinator import SwarmCoordinator
-from auto_build.core.planfile import read_plan
 from auto_build.core.estimate import simulate
+from auto_build.core.planfile import read_plan
 from auto_build.core.view import View
 from auto_build.demo.build import SCRIPT, build_project
 from auto_build.demo.run import run_project

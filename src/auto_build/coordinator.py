@@ -16,24 +16,22 @@ from auto_build.agents.base import Agent
 from auto_build.agents.choose import build_agent
 from auto_build.core import events as ev
 from auto_build.core.commands import Command
-from auto_build.core.plan import ChunkId
-from auto_build.core.planfile import Hint, PlanFile
-from auto_build.core.reconcile import begin, describe_change, is_admissible, take_in
+from auto_build.core.planfile import PlanFile
+from auto_build.core.reconcile import describe_change, is_admissible
 from auto_build.core.scheduler import decide
-from auto_build.core.state import Landed, Running, RunState, step
+from auto_build.core.state import Running, RunState, step
 from auto_build.core.view import Times, View, build_view, plan_notes
 from auto_build.engine.base import Engine
 from auto_build.engine.local import LocalEngine
 from auto_build.errors import AutoBuildError, EnvironmentUnfit
 from auto_build.gate import Gate
-from auto_build.git.landing import branch_of, pins_of
-from auto_build.git.parse import Commit, Landing
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
+from auto_build.groundwork import Groundwork
+from auto_build.history import fold, load_view
 from auto_build.inbox import Inbox
-from auto_build.journal import Journal, Record, RunLock
+from auto_build.journal import Journal, RunLock
 from auto_build.policy.environment import Environment
-from auto_build.policy.paths import SPECS
 from auto_build.process import Processes
 from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
@@ -191,30 +189,6 @@ class SwarmCoordinator:
             queue.put_nowait(update)
 
 
-def load_view(workspace: Workspace, spec: str) -> View | None:
-    """Return a build's view from its journal; None where it was never begun."""
-    state, times = load_state(workspace, spec)
-    return build_view(spec, state, times) if state else None
-
-
-def load_state(workspace: Workspace, spec: str) -> tuple[RunState | None, Times]:
-    """Fold a build's journal into its state and times."""
-    journal = Journal.find(workspace.state_dir, spec)
-    if journal is None:
-        return None, Times()
-    with journal:
-        return _fold(journal.history())
-
-
-def _fold(records: list[Record]) -> tuple[RunState | None, Times]:
-    state: RunState | None = None
-    times = Times()
-    for record in records:
-        state = step(state, record.event)
-        times = times.seen(record.at, record.event)
-    return state, times
-
-
 async def _require_working(agent: Agent) -> None:
     problems = await agent.check()
     if problems:
@@ -245,10 +219,9 @@ class _Session:
     async def run(self, file: PlanFile) -> View:
         """Take the build as far as it goes."""
         self.sessions_left = self.settings.run.max_iterations
-        self.state, self.times = _fold(self.journal.history())
+        self.state, self.times = fold(self.journal.history())
         engine = self._engine()
-        await self._set_up(engine)
-        await self._take_in(file)
+        await self._prepare(file)
         inbox = Inbox(self.workspace.state_dir, self.spec.name)
         for wish in inbox.take():
             if is_admissible(self._require_state(), wish):
@@ -262,6 +235,24 @@ class _Session:
                 inbox=inbox,
             )
         return self.view()
+
+    async def _prepare(self, file: PlanFile) -> None:
+        """Make what the run stands on, and record what changed while nobody was watching."""
+
+        def warn(text: str) -> None:
+            self._say(text, warning=True)
+
+        ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn)
+        await ground.lay()
+        await ground.keep_leftovers(self.state)
+        await ground.warn_of_unsaved()
+        for event in await ground.find_news(self.state, file):
+            if isinstance(event, ev.PlanChanged) and self.state:
+                self._say(f"the plan was edited: {describe_change(self.state.plan, event.plan)}")
+            self.record(event)
+        for hint in file.hints:
+            if hint.aloud:
+                warn(hint.what)
 
     def view(self) -> View:
         """Return how things stand."""
@@ -338,92 +329,6 @@ class _Session:
             notice=notice,
         )
 
-    # --- before ------------------------------------------------------------------------------
-
-    async def _set_up(self, engine: LocalEngine) -> None:
-        """Make staging, and keep what a killed session left in its worktrees."""
-        base = await self.repo.require_user_head()
-        branch = branch_of(self.spec.name)
-        await _require_room_for(self.repo, branch)
-        for lock in self.worktrees.clear_locks():
-            self._say(f"removed {lock}, left by a git that was killed")
-        await self.worktrees.exclude()
-        head = await self.repo.find_commit(branch)
-        if head is None:
-            head = base
-            await self.repo.create_ref(branch, head)
-        await self.worktrees.require_staging(branch)
-        behind = await engine.gate.sync_view(head, head)
-        if behind:
-            self._say(f"the staging worktree is behind its branch: {behind}", warning=True)
-        await self._salvage(engine)
-        await self._say_what_agents_miss()
-
-    async def _salvage(self, engine: LocalEngine) -> None:
-        live = self.state.live if self.state else {}
-        owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
-        for slot in self.worktrees.slots():
-            chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
-            if now is not None and not isinstance(now, Running):
-                continue  # its work is pinned already
-            attempt = now.attempt.number if now else 0
-            if kept := await engine.salvage(chunk, attempt, slot):
-                self._say(f"unfinished work found in worker {slot} is kept as {kept}")
-
-    async def _say_what_agents_miss(self) -> None:
-        status = await self.repo.user_status()
-        unsaved = [path for path in status.dirty if not path.startswith(SPECS)]
-        if unsaved:
-            shown = ", ".join(unsaved[:10]) + (" …" if len(unsaved) > 10 else "")
-            self._say(
-                f"agents start from the last commit and do not see {len(unsaved)} unsaved"
-                f" file{'s' if len(unsaved) > 1 else ''}: {shown}",
-                warning=True,
-            )
-
-    async def _take_in(self, file: PlanFile) -> None:
-        """Record what the plan file and git say that the journal does not know."""
-        branch = branch_of(self.spec.name)
-        head = await self.repo.require_commit(branch)
-        landings = await self.repo.landings(self.spec.name, head)
-        landed = _latest(landings)
-        attempts = _pinned_attempts(await self.repo.refs(pins_of(self.spec.name)), file.plan.chunks)
-        for landing in landings:
-            chunk = ChunkId(landing.chunk)
-            attempts[chunk] = max(attempts.get(chunk, 0), landing.attempt)
-        if self.state is None or self.state.discarded:
-            base = await self.repo.merge_base(head, await self.repo.require_user_head()) or head
-            known = {chunk: commit for chunk, commit in landed.items() if chunk in file.plan.chunks}
-            news = begin(file, base=base, landed=known, attempts=attempts)
-        else:
-            present = await self._present(self.state, head, landed)
-            news = take_in(self.state, file, landed=present, attempts=attempts)
-        for event in news:
-            if isinstance(event, ev.PlanChanged) and self.state:
-                change = describe_change(self.state.plan, event.plan)
-                self._say(f"the plan was edited: {change}")
-            self.record(event)
-        self._say_hints(file.hints)
-
-    async def _present(
-        self, state: RunState, head: Commit, landed: Mapping[ChunkId, str]
-    ) -> dict[ChunkId, str]:
-        """Return the landed chunks whose commits staging contains, those new to the plan too."""
-        found = {chunk: commit for chunk, commit in landed.items() if chunk not in state.chunks}
-        for chunk, now in state.chunks.items():
-            if isinstance(now, Landed) and (
-                state.merged or await self.repo.is_ancestor(Commit(now.commit), head)
-            ):
-                found[chunk] = now.commit
-        return found
-
-    def _say_hints(self, hints: tuple[Hint, ...]) -> None:
-        for hint in hints:
-            if "depends_on" in hint.what:
-                self._say(hint.what, warning=True)
-
-    # --- around -----------------------------------------------------------------------------------
-
     @asynccontextmanager
     async def _opened(self, engine: LocalEngine) -> AsyncIterator[None]:
         run = self.settings.run
@@ -458,36 +363,3 @@ class _Session:
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _latest(landings: tuple[Landing, ...]) -> dict[ChunkId, str]:
-    found: dict[ChunkId, str] = {}
-    for landing in landings:  # newest first
-        found.setdefault(ChunkId(landing.chunk), landing.commit)
-    return found
-
-
-def _pinned_attempts(
-    refs: Mapping[str, Commit], chunks: Mapping[ChunkId, object]
-) -> dict[ChunkId, int]:
-    """Return the highest attempt number among the pins of each chunk."""
-    by_part = {ref_part(chunk): chunk for chunk in chunks}
-    found: dict[ChunkId, int] = {}
-    for ref in refs:
-        *_, part, attempt = ref.split("/")
-        number = attempt.partition("-")[0]
-        if part in by_part and number.isdigit():
-            chunk = by_part[part]
-            found[chunk] = max(found.get(chunk, 0), int(number))
-    return found
-
-
-async def _require_room_for(repo: Repo, branch: str) -> None:
-    """Make sure that no branch of the user's keeps ours from being made."""
-    parent = branch.rpartition("/")[0]
-    if await repo.find_commit(parent):
-        short = parent.removeprefix("refs/heads/")
-        raise EnvironmentUnfit(
-            f"a branch called {short!r} keeps git from making {branch.removeprefix('refs/heads/')}",
-            hint=f"rename it: git branch -m {short} {short}-old",
-        )

@@ -7,9 +7,9 @@ are never touched; nothing is removed that is not landed or pinned.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from auto_build.coordinator import load_state
 from auto_build.core import events as ev
 from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId
@@ -17,8 +17,9 @@ from auto_build.core.state import Landed, RunState
 from auto_build.core.view import View, build_view
 from auto_build.errors import NotReady
 from auto_build.git.landing import (
+    BRANCHES,
     DISCARDED,
-    Captured,
+    CaptureRefused,
     Label,
     branch_of,
     capture,
@@ -27,11 +28,23 @@ from auto_build.git.landing import (
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Conflict, Repo, git_environment, ref_part
 from auto_build.git.worktree import KEPT, Worktrees
+from auto_build.history import load_state
+from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
 from auto_build.process import Processes
 from auto_build.workspace import PlanWriter, Spec, Workspace
 
 _SHOWN: Final = 10
+_UNDER_WAY: Final = MappingProxyType(
+    {
+        "rebase-merge": "rebase",
+        "rebase-apply": "rebase",
+        "MERGE_HEAD": "merge",
+        "CHERRY_PICK_HEAD": "cherry-pick",
+        "REVERT_HEAD": "revert",
+        "BISECT_LOG": "bisection",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +178,21 @@ class Build:
             if not view.finished and not partial:
                 raise _not_finished(view)
             staging = await self.require_staging()
+            self._require_settled()
             user = await self.repo.require_user_head()
-            name = (await self.repo.user_status()).branch or "HEAD (detached)"
+            branch = (await self.repo.user_status()).branch
+            name = branch or "HEAD (detached)"
             if await self.repo.is_ancestor(staging, user):
                 raise NotReady(f"{name} already holds everything in {self.short_branch}")
             result = await self._merged(staging, user, name)
             files = await self._require_free(user, result)
             await self._move_user(result)
             self._record(ev.RunMerged(name, result))
-            kept = "" if partial else await self._remove_staging(staging)
+            kept = ""
+            if branch is None:
+                kept = f"{self.short_branch} was left in place: you are on no branch"
+            elif not partial:
+                kept = await self._remove_staging(staging)
             return Merged(name, result, result == staging, files, kept)
 
     async def discard(self) -> Discarded:
@@ -185,23 +204,45 @@ class Build:
         with RunLock.acquire(self.workspace.state_dir, self.spec.name):
             state, _ = load_state(self.workspace, self.spec.name)
             head = await self.require_staging()
-            staging = self.worktrees.find(self.worktrees.staging_path)
-            last = head
-            if staging and await self._is_ours():
-                label = Label(self.spec.name, "staging", 0, "as it was discarded")
-                taken = await capture(self.repo, staging, head, label)
-                last = taken.commit if isinstance(taken, Captured) else head
-            pin = await self._pin_discarded(last)
+            if elsewhere := await self._checked_out_elsewhere():
+                raise NotReady(
+                    f"{self.short_branch} is checked out in {elsewhere}",
+                    hint="check out another branch there, then discard it again",
+                )
+            pin = await self._pin_discarded(await self._last_state(head))
             await self._tidy_slots(head)
             if await self._is_ours():
                 await self.worktrees.remove(self.worktrees.staging_path)
             await self.repo.delete_ref(self.branch, head)
+            Inbox(self.workspace.state_dir, self.spec.name).take()  # wishes die with the build
             if state:
                 self._record(ev.RunDiscarded(pin))
                 self._reset_plan(state)
             return Discarded(self.spec.name, pin)
 
+    async def _last_state(self, head: Commit) -> Commit:
+        """Return staging's head with the unsaved changes in its worktree on top."""
+        staging = self.worktrees.find(self.worktrees.staging_path)
+        if staging is None or not await self._is_ours():
+            return head
+        label = Label(self.spec.name, "staging", 0, "as it was discarded")
+        taken = await capture(self.repo, staging, head, label)
+        if isinstance(taken, CaptureRefused):
+            raise NotReady(
+                f"what is unsaved in {staging.path} cannot be kept: {taken.why}",
+                hint="settle that there, then discard it again; nothing was changed",
+            )
+        return taken.commit
+
     # --- parts of a merge ------------------------------------------------------------------------
+
+    def _require_settled(self) -> None:
+        """Make sure that the user is not in the middle of something that moves his HEAD."""
+        if going_on := [name for name in _UNDER_WAY if (self.repo.git_dir / name).exists()]:
+            raise NotReady(
+                f"your checkout is in the middle of a {_UNDER_WAY[going_on[0]]}",
+                hint="end it or call it off, then merge again; nothing was changed",
+            )
 
     async def _merged(self, staging: Commit, user: Commit, name: str) -> Commit:
         if await self.repo.is_ancestor(user, staging):
@@ -249,6 +290,8 @@ class Build:
             if (await worktrees.status(staging)).dirty:
                 return f"{staging.path} has unsaved changes and was left in place"
             await worktrees.remove(staging.path)
+        if elsewhere := await self._checked_out_elsewhere():
+            return f"{self.short_branch} is checked out in {elsewhere} and was left in place"
         await self.repo.delete_ref(self.branch, head)
         return ""
 
@@ -260,6 +303,20 @@ class Build:
         return any(
             Path(entry.path).resolve() == path and entry.branch == self.branch
             for entry in await self.worktrees.listed()
+        )
+
+    async def _checked_out_elsewhere(self) -> str:
+        """Return the worktree besides staging that has the build's branch checked out, if any."""
+        staging = self.worktrees.staging_path.resolve()
+        return next(
+            (
+                entry.path
+                for entry in await self.worktrees.listed()
+                if entry.branch == self.branch
+                and not entry.prunable
+                and Path(entry.path).resolve() != staging
+            ),
+            "",
         )
 
     async def _pin_discarded(self, commit: Commit) -> str:
@@ -349,8 +406,12 @@ async def clean(folder: Path) -> Cleaned:
         for number in worktrees.slots():
             label = Label("clean", f"worker-{number}", 0)
             pin = await salvage(worktrees, number, label, user)
-            await worktrees.remove(worktrees.slot_path(number))
-            removed.append(str(worktrees.slot_path(number)) + (f" (kept as {pin})" if pin else ""))
+            path = worktrees.slot_path(number)
+            await worktrees.remove(path)
+            if path.is_symlink() or path.exists():
+                kept.append(f"{path}: no worktree of this repository")
+            else:
+                removed.append(f"{path} (kept as {pin})" if pin else str(path))
         reason = await _clean_staging(worktrees, user)
         if reason is None:
             removed.append(str(worktrees.staging_path))
@@ -371,9 +432,12 @@ async def _clean_staging(worktrees: Worktrees, user: Commit) -> str | None:
         return f"has unsaved changes in {', '.join(status.dirty[:_SHOWN])}"
     if status.head is None or not await worktrees.repo.is_ancestor(status.head, user):
         return "is not merged yet (merge or discard it)"
+    branch = f"refs/heads/{status.branch}"
+    if status.branch and not branch.startswith(f"{BRANCHES}/"):
+        return f"is on {status.branch}, which is no build's branch"
     await worktrees.remove(staging.path)
     if status.branch:
-        await worktrees.repo.delete_ref(f"refs/heads/{status.branch}", status.head)
+        await worktrees.repo.delete_ref(branch, status.head)
     return None
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from auto_build.agents.choose import build_agent
-from auto_build.coordinator import load_state
 from auto_build.errors import AutoBuildError
 from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
+from auto_build.history import load_state
 from auto_build.journal import find_holder
 from auto_build.process import Processes
 from auto_build.settings import Settings, load_settings

@@ -13,7 +13,14 @@ from auto_build.checks import explain, run_check
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.plan import Chunk, VerificationKind
-from auto_build.git.landing import Candidate, Label, branch_of, build_candidate, onto_head
+from auto_build.git.landing import (
+    Candidate,
+    Label,
+    branch_of,
+    build_candidate,
+    onto_head,
+    rejected_of,
+)
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Conflict, Repo
 from auto_build.git.worktree import Worktrees
@@ -77,6 +84,8 @@ class Gate:
         """Move staging to a green candidate, unless it is there already or was moved meanwhile."""
         candidate, head = Commit(command.candidate), Commit(command.head)
         now = await self.repo.require_commit(self.branch)
+        if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
+            return ev.LandingVoided(command.chunk, now)
         if not await self.repo.is_ancestor(candidate, now):
             why = f"auto-build: land {command.chunk}"
             if not await self.repo.swap_ref(self.branch, candidate, head, why):
@@ -127,6 +136,7 @@ class Gate:
         results: tuple[ev.CheckResult, ...],
     ) -> ev.CandidateRejected:
         commit = await onto_head(self.repo, candidate, work, label)
+        await self.repo.create_ref(rejected_of(self.spec, chunk.id), commit)
         return ev.CandidateRejected(
             chunk=chunk.id,
             candidate=candidate.commit,

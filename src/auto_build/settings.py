@@ -24,6 +24,11 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 
 
+# what a program can be given: nothing in it may hold a NUL, nor a variable's name a `=`
+_Word = Annotated[str, Field(pattern=r"\A[^\x00]*\z")]
+_Name = Annotated[str, Field(pattern=r"\A[^\x00=]+\z")]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -45,21 +50,21 @@ class RunSettings(_Table):
 class GateSettings(_Table):
     """What every candidate must pass besides its own verification."""
 
-    checks: tuple[str, ...] = ()
+    checks: tuple[Annotated[_Word, Field(min_length=1)], ...] = ()
 
 
 class EnvironmentSettings(_Table):
     """What agents and checks see besides the stated base: names (with `*`), and fixed values."""
 
     passed: tuple[str, ...] = Field(default=(), alias="pass")
-    set: dict[str, str] = Field(default_factory=dict)
+    set: dict[_Name, _Word] = Field(default_factory=dict)
 
 
 class CommandAgent(_Table):
     """Any program: the prompt on stdin, or in a file that `{prompt_file}` in argv names."""
 
     kind: Literal["command"] = "command"
-    argv: tuple[str, ...] = Field(min_length=1)
+    argv: tuple[_Word, ...] = Field(min_length=1)
     prompt: Literal["stdin", "file"] = "stdin"
 
 

@@ -5,7 +5,6 @@ is never overwritten with what was there before.
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,6 +161,8 @@ class PlanWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        with suppress(OSError):  # a folder that cannot be written is told of at the first write
+            _beside(path.resolve()).unlink(missing_ok=True)  # left by a run that was killed
 
     def write(self, notes: Mapping[ChunkId, Mapping[str, Any]]) -> str:
         """Write the statuses into the file as it is now; return a warning, or nothing.
@@ -181,26 +182,32 @@ class PlanWriter:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file's content in one step, durably, keeping its permissions.
 
+    Only one process may do so at a time. What a killed one left beside the file is written over.
+
     Raises:
         EnvironmentUnfit: it cannot be written; the old content is still there.
     """
-    path = path.resolve()  # a link stays a link
+    target = path.resolve()  # a link stays a link
+    fresh = _beside(target)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with fresh.open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            if path.exists():
-                Path(name).chmod(path.stat().st_mode & 0o7777)
-            Path(name).replace(path)
+            if target.exists():
+                fresh.chmod(target.stat().st_mode & 0o7777)
+            fresh.replace(target)
         except BaseException:
             with suppress(OSError):
-                Path(name).unlink()
+                fresh.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise EnvironmentUnfit(
             f"{path} cannot be written: {error.strerror}",
             hint="it must be writable and its disk must have space left; nothing was lost",
         ) from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

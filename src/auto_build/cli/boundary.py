@@ -1,14 +1,12 @@
 """The one boundary where errors become words and exit codes."""
 
 import errno
-import os
-import sys
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from auto_build.cli.output import show_error
+from auto_build.cli.output import prepare_streams, show_error, silence_stdout
 from auto_build.errors import (
     EXIT_INTERRUPTED,
     EXIT_UNFIT,
@@ -23,6 +21,7 @@ _WORLD: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES
 
 def invoke(command: click.Command, argv: Sequence[str]) -> int:
     """Run a command and return its exit code; expected errors are printed, bugs are not caught."""
+    prepare_streams()
     as_json = "--json" in argv
     try:
         code: int | None = command.main(args=list(argv), standalone_mode=False)
@@ -38,7 +37,7 @@ def invoke(command: click.Command, argv: Sequence[str]) -> int:
         show_error(error, as_json=as_json)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return 0
     except OSError as error:
         if error.errno not in _WORLD:

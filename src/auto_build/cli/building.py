@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from auto_build.cli.options import as_json, build_options, project_dir
-from auto_build.cli.output import Out, plain
+from auto_build.cli.output import Out, plain, silence_stdout
 from auto_build.cli.ways import subcommand_ways
 from auto_build.coordinator import SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, RunPaused
@@ -65,10 +65,13 @@ async def _build(
     )
     coordinator = SwarmCoordinator(folder, spec, settings=flags, on_update=shown)
     running = asyncio.create_task(coordinator.run())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    _stop_on_signals(running)
     try:
         with shown:
             view = await running
+    except BrokenPipeError:  # nobody is left to tell; the next run goes on
+        silence_stdout()
+        return EXIT_INTERRUPTED
     except asyncio.CancelledError:
         if not out.json:
             again = f"interrupted; what was done is kept. Go on with: {ways.run}"
@@ -81,6 +84,18 @@ async def _build(
         staging = Worktrees(repo).staging_path
         console.print(summary(view, ways, staging=str(staging)))
     return EXIT_DONE if view.finished else EXIT_UNFINISHED
+
+
+def _stop_on_signals(running: "asyncio.Task[View]") -> None:
+    """Let the first signal end the run; further ones must not cut off its tidying up."""
+
+    def stop() -> None:
+        if not running.cancelling():
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def _brief(view: View) -> dict[str, Any]:
@@ -193,6 +208,8 @@ def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
         if not is_admissible(state, wish):
             raise NotReady(f"chunk {chunk} is under way", hint="wait until it has landed or failed")
     holder = find_holder(found.workspace.state_dir)
+    if holder and holder.spec != view.spec:
+        holder = None  # another build's run takes no wishes of this one
     inbox = Inbox(found.workspace.state_dir, view.spec)
     if holder is None and any(isinstance(wish, RunPaused) for wish in wanted):
         raise NotReady(f"no run of {view.spec} is going on")

@@ -9,12 +9,12 @@ import click
 
 from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out
-from auto_build.coordinator import load_view
 from auto_build.core import events as ev
 from auto_build.core.codec import encode_event
 from auto_build.delivery import Build
 from auto_build.errors import EXIT_DONE, AutoBuildError, UsageProblem
 from auto_build.git.repo import Repo, ref_part
+from auto_build.history import load_view
 from auto_build.journal import Journal, Record, find_holder
 from auto_build.process import Processes
 from auto_build.ui.console import status_table

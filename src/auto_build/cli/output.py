@@ -1,7 +1,10 @@
 """How commands speak: text for people, one JSON value for programs, and errors in one form."""
 
+import codecs
+import io
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -9,10 +12,19 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from typing_extensions import override
 
 from auto_build.errors import AutoBuildError
 
 _WIDTH: Final = 100
+
+
+class _Screen(Console):
+    """A console that leaves it to its user what a broken pipe means."""
+
+    @override
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +36,10 @@ class Out:
     @property
     def console(self) -> Console:
         """The terminal, or a plain pipe that is never wrapped at 80 columns."""
-        plain = Console(highlight=False, emoji=False)
+        plain = _Screen(highlight=False, emoji=False)
         if plain.is_terminal or "COLUMNS" in os.environ:
             return plain
-        return Console(highlight=False, emoji=False, width=_WIDTH, soft_wrap=True)
+        return _Screen(highlight=False, emoji=False, width=_WIDTH, soft_wrap=True)
 
     def value(self, value: object) -> None:
         """Print a value as JSON."""
@@ -53,6 +65,28 @@ def plain(value: Any) -> Any:
             return [plain(one) for one in value]
         case _:
             return value
+
+
+def prepare_streams() -> None:
+    """Let every text be written, whatever the terminal's encoding and whatever git printed."""
+    codecs.register_error("auto-build", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="auto-build")
+
+
+def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write bytes that were no text as they came, and what an encoding lacks as `?`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    one = error.object[error.start]
+    came_as_byte = "\udc80" <= one <= "\udcff"
+    return (bytes([ord(one) & 0xFF]) if came_as_byte else "?"), error.start + 1
+
+
+def silence_stdout() -> None:
+    """Write to nowhere from now on: whoever read standard output has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: AutoBuildError, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from typing_extensions import override
 Json = Any  # a plain JSON value: checked where it is read
 _SHOWN: Final = 80
 _DEEPEST: Final = 100  # levels of nesting
-_HALF: Final = re.compile("[\ud800-\udfff]")  # half of a character: no file can hold it
+_UNFIT: Final = re.compile("[\0\ud800-\udfff]")  # no program takes a NUL, no file half a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,9 @@ def _find_unfit(document: Json) -> Problem | None:
     for _ in range(_DEEPEST):
         below: list[tuple[str, Json]] = []
         for path, value in level:
-            if isinstance(value, str) and _HALF.search(value):
-                return Problem(path, "holds half of a character", ascii(value), "write it anew")
+            if isinstance(value, str) and (found := _UNFIT.search(value)):
+                what = "a NUL" if found[0] == "\0" else "half of a character"
+                return Problem(path, f"holds {what}", ascii(value), "write it anew")
             if isinstance(value, float) and not math.isfinite(value):
                 return Problem(path, "is no number that JSON knows", str(value), "write a number")
             if isinstance(value, dict):

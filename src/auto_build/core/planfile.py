@@ -52,10 +52,11 @@ _LINES: Final = re.compile(r":\d+(?:-\d+)?$")
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """One thing that is allowed and may not be meant."""
+    """One thing that is allowed and may not be meant; a run says it too where it is `aloud`."""
 
     path: str
     what: str
+    aloud: bool = False
 
     @override
     def __str__(self) -> str:
@@ -409,7 +410,7 @@ class _Reader:
                 f"phases {which} name no depends_on and may start at once; if they are meant"
                 " to follow each other, write it there or run with --ordered-phases"
             )
-            self.hints.append(Hint(names[free[0]].path, says))
+            self.hints.append(Hint(names[free[0]].path, says, aloud=True))
         return result
 
     def _hint_at_overlaps(self, plan: Plan) -> None:

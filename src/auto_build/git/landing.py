@@ -15,6 +15,7 @@ from auto_build.process import CommandFailed
 
 BRANCHES: Final = "refs/heads/auto-build"
 PINS: Final = "refs/auto-build/attempts"
+REJECTED: Final = "refs/auto-build/rejected"
 DISCARDED: Final = "refs/auto-build/discarded"
 
 
@@ -74,6 +75,11 @@ def pins_of(spec: str) -> str:
 def pin_of(spec: str, chunk: str, attempt: int, suffix: str = "") -> str:
     """Return the ref that keeps an attempt's work; `suffix` tells its rounds apart."""
     return f"{pins_of(spec)}{ref_part(chunk)}/{attempt}{suffix}"
+
+
+def rejected_of(spec: str, chunk: str) -> str:
+    """Return the ref that keeps what a chunk's agent goes on from after a red check."""
+    return f"{REJECTED}/{ref_part(spec)}/{ref_part(chunk)}"
 
 
 def partial(commit: Commit) -> str:

@@ -8,6 +8,7 @@ was not pinned before: callers hand in what they know to be safe.
 import asyncio
 import os
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final
 from auto_build.errors import RepositoryUnfit
 from auto_build.git.parse import Commit, Status, WorktreeEntry, parse_worktrees
 from auto_build.git.repo import Repo
+from auto_build.process import CommandFailed
 
 FOLDER: Final = ".worktrees"
 STAGING: Final = "auto-build"
@@ -125,12 +127,19 @@ class Worktrees:
         """
         worktree = await self._require(self.slot_path(slot), "--detach", commit)
         self._mend_link(worktree)
+        try:
+            await self._reset(worktree, commit)
+        except CommandFailed:
+            _make_writable(worktree.path)
+            await self._reset(worktree, commit)
+        return worktree
+
+    async def _reset(self, worktree: Worktree, commit: Commit) -> None:
         for args in (
             ("checkout", "--quiet", "--force", "--detach", commit),
             ("clean", "-ffdq"),
         ):
             await self.repo.git(*args, git_dir=worktree.git_dir, work_tree=worktree.path)
-        return worktree
 
     def find_slot(self, slot: int) -> Worktree | None:
         """Return a slot's worktree if it is there; its link to the repository is mended."""
@@ -198,6 +207,7 @@ class Worktrees:
 
     async def _forget(self, path: Path) -> None:
         if self._admin(path) is not None:
+            _make_writable(path)
             await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
 
     async def sync_view(self, staging: Worktree, old: Commit, new: Commit) -> str:
@@ -304,6 +314,19 @@ class Worktrees:
             if made is None:
                 raise RepositoryUnfit(f"git made no worktree at {path}")
             return made
+
+
+def _make_writable(folder: Path) -> None:
+    """Take the write protection off every folder in `folder`, as of a module cache of an agent's.
+
+    git cannot remove what lies in a folder that it cannot write.
+    """
+    for here, names, _ in os.walk(folder):
+        for name in names:
+            inner = Path(here, name)
+            if not inner.is_symlink():
+                with suppress(OSError):
+                    inner.chmod(inner.stat().st_mode | stat.S_IRWXU)
 
 
 def _in_the_way(path: Path) -> RepositoryUnfit:

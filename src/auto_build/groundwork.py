@@ -1,0 +1,141 @@
+"""What a run stands on: staging, what earlier runs left, and what git and the plan file say.
+
+Everything here can be done again at any time; nothing is removed that is not kept elsewhere first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from auto_build.core.events import Event
+from auto_build.core.plan import ChunkId
+from auto_build.core.planfile import PlanFile
+from auto_build.core.reconcile import begin, take_in
+from auto_build.core.state import Landed, Running, RunState
+from auto_build.errors import EnvironmentUnfit
+from auto_build.git.landing import Label, branch_of, pins_of, salvage
+from auto_build.git.parse import Commit, Landing
+from auto_build.git.repo import Repo, ref_part
+from auto_build.git.worktree import Worktrees
+from auto_build.policy.paths import SPECS
+
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Groundwork:
+    """Prepares one build's repository; `say` and `warn` take what people should know of it."""
+
+    repo: Repo
+    worktrees: Worktrees
+    spec: str
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+
+    @property
+    def branch(self) -> str:
+        """The staging branch, by its full name."""
+        return branch_of(self.spec)
+
+    async def lay(self) -> None:
+        """Make staging where there is none, and bring its worktree up to date.
+
+        Raises:
+            RepositoryUnfit: another build is there, or something else is in the way.
+        """
+        base = await self.repo.require_user_head()
+        await self._require_room()
+        for lock in self.worktrees.clear_locks():
+            self.say(f"removed {lock}, left by a git that was killed")
+        await self.worktrees.exclude()
+        head = await self.repo.find_commit(self.branch)
+        if head is None:
+            head = base
+            await self.repo.create_ref(self.branch, head)
+        staging = await self.worktrees.require_staging(self.branch)
+        if behind := await self.worktrees.sync_view(staging, head, head):
+            self.warn(f"the staging worktree is behind its branch: {behind}")
+
+    async def keep_leftovers(self, state: RunState | None) -> None:
+        """Keep what agents that were cut off left in the worker slots."""
+        onto = await self.repo.require_commit(self.branch)
+        live = state.live if state else {}
+        owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
+        for slot in self.worktrees.slots():
+            chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
+            if now is not None and not isinstance(now, Running):
+                continue  # its work is pinned already
+            label = Label(self.spec, chunk, now.attempt.number if now else 0)
+            if kept := await salvage(self.worktrees, slot, label, onto):
+                self.say(f"unfinished work found in worker {slot} is kept as {kept}")
+
+    async def warn_of_unsaved(self) -> None:
+        """Say which of the user's unsaved files agents will not see."""
+        status = await self.repo.user_status()
+        unsaved = [path for path in status.dirty if not path.startswith(SPECS)]
+        if unsaved:
+            shown = ", ".join(unsaved[:_SHOWN]) + (" …" if len(unsaved) > _SHOWN else "")
+            files = "file" if len(unsaved) == 1 else "files"
+            self.warn(
+                "agents start from the last commit and do not see"
+                f" {len(unsaved)} unsaved {files}: {shown}"
+            )
+
+    async def find_news(self, state: RunState | None, file: PlanFile) -> tuple[Event, ...]:
+        """Return the events that say what the plan file and git know and the journal does not."""
+        head = await self.repo.require_commit(self.branch)
+        landings = await self.repo.landings(self.spec, head)
+        landed = _latest(landings)
+        attempts = _highest(landings, await self.repo.refs(pins_of(self.spec)), file.plan.chunks)
+        if state is None or state.discarded:
+            base = await self.repo.merge_base(head, await self.repo.require_user_head()) or head
+            known = {chunk: commit for chunk, commit in landed.items() if chunk in file.plan.chunks}
+            return begin(file, base=base, landed=known, attempts=attempts)
+        present = await self._present(state, head, landed)
+        return take_in(state, file, landed=present, attempts=attempts)
+
+    async def _present(
+        self, state: RunState, head: Commit, landed: Mapping[ChunkId, str]
+    ) -> dict[ChunkId, str]:
+        """Return the landed chunks whose commits staging contains, those new to the plan too."""
+        found = {chunk: commit for chunk, commit in landed.items() if chunk not in state.chunks}
+        for chunk, now in state.chunks.items():
+            if isinstance(now, Landed) and (
+                state.merged or await self.repo.is_ancestor(Commit(now.commit), head)
+            ):
+                found[chunk] = now.commit
+        return found
+
+    async def _require_room(self) -> None:
+        """Make sure that no branch of the user's keeps ours from being made."""
+        parent = self.branch.rpartition("/")[0]
+        if await self.repo.find_commit(parent):
+            short, ours = (one.removeprefix("refs/heads/") for one in (parent, self.branch))
+            raise EnvironmentUnfit(
+                f"a branch called {short!r} keeps git from making {ours}",
+                hint=f"rename it: git branch -m {short} {short}-old",
+            )
+
+
+def _latest(landings: Iterable[Landing]) -> dict[ChunkId, str]:
+    found: dict[ChunkId, str] = {}
+    for landing in landings:  # newest first
+        found.setdefault(ChunkId(landing.chunk), landing.commit)
+    return found
+
+
+def _highest(
+    landings: Iterable[Landing], pins: Iterable[str], chunks: Iterable[ChunkId]
+) -> dict[ChunkId, int]:
+    """Return the highest attempt number that each chunk was landed or pinned with."""
+    by_part = {ref_part(chunk): chunk for chunk in chunks}
+    used = [(ChunkId(landing.chunk), landing.attempt) for landing in landings]
+    for pin in pins:
+        *_, part, attempt = pin.split("/")
+        plain = attempt.partition("-")[0]
+        if part in by_part and plain.isdigit():
+            used.append((by_part[part], int(plain)))
+    found: dict[ChunkId, int] = {}
+    for chunk, number in used:
+        found[chunk] = max(found.get(chunk, 0), number)
+    return found
