@@ -243,7 +243,7 @@ class _Session:
             self._say(text, warning=True)
 
         ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn)
-        await ground.lay()
+        await ground.lay(self.state)
         await ground.keep_leftovers(self.state)
         await ground.warn_of_unsaved()
         for event in await ground.find_news(self.state, file):

@@ -37,8 +37,10 @@ class Groundwork:
         """The staging branch, by its full name."""
         return branch_of(self.spec)
 
-    async def lay(self) -> None:
+    async def lay(self, state: RunState | None) -> None:
         """Make staging where there is none, and bring its worktree up to date.
+
+        A branch that somebody deleted, or merged and took back, is made again where it was.
 
         Raises:
             RepositoryUnfit: another build is there, or something else is in the way.
@@ -50,11 +52,21 @@ class Groundwork:
         await self.worktrees.exclude()
         head = await self.repo.find_commit(self.branch)
         if head is None:
-            head = base
+            head = await self._last_head(state, base)
             await self.repo.create_ref(self.branch, head)
         staging = await self.worktrees.require_staging(self.branch)
         if behind := await self.worktrees.sync_view(staging, head, head):
             self.warn(f"the staging worktree is behind its branch: {behind}")
+
+    async def _last_head(self, state: RunState | None, base: Commit) -> Commit:
+        """Return where staging begins: what landed last, unless the user's branch has it."""
+        if state is None or state.discarded or not state.head:
+            return base
+        last = await self.repo.find_commit(state.head)
+        if last is None or await self.repo.is_ancestor(last, base):
+            return base
+        self.warn(f"the staging branch was gone; it is made again at {last[:10]}, what landed last")
+        return last
 
     async def keep_leftovers(self, state: RunState | None) -> None:
         """Keep what agents that were cut off left in the worker slots."""
@@ -75,10 +87,9 @@ class Groundwork:
         unsaved = [path for path in status.dirty if not path.startswith(SPECS)]
         if unsaved:
             shown = ", ".join(unsaved[:_SHOWN]) + (" …" if len(unsaved) > _SHOWN else "")
-            files = "file" if len(unsaved) == 1 else "files"
             self.warn(
-                "agents start from the last commit and do not see"
-                f" {len(unsaved)} unsaved {files}: {shown}"
+                f"agents start from the last commit and do not see {len(unsaved)} unsaved"
+                f" file{'s' if len(unsaved) > 1 else ''}: {shown}"
             )
 
     async def find_news(self, state: RunState | None, file: PlanFile) -> tuple[Event, ...]:
@@ -100,9 +111,7 @@ class Groundwork:
         """Return the landed chunks whose commits staging contains, those new to the plan too."""
         found = {chunk: commit for chunk, commit in landed.items() if chunk not in state.chunks}
         for chunk, now in state.chunks.items():
-            if isinstance(now, Landed) and (
-                state.merged or await self.repo.is_ancestor(Commit(now.commit), head)
-            ):
+            if isinstance(now, Landed) and (await self.repo.is_ancestor(Commit(now.commit), head)):
                 found[chunk] = now.commit
         return found
 

@@ -136,17 +136,28 @@ def now() -> float:
 def _in_words(where: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise _unusable(where, error) from error
         raise EnvironmentUnfit(
-            f"the journal in {where} cannot be used: {error}",
-            hint="the .git folder must be writable and have space left; nothing was lost, run the"
-            " same command again afterwards",
+            f"the journal in {where} is damaged: {error}",
+            hint="move it aside and run again: what has landed is read from git",
         ) from error
+    except (sqlite3.Error, OSError) as error:
+        raise _unusable(where, error) from error
     except (ValueError, ValidationError) as error:
         raise EnvironmentUnfit(
             f"the journal holds an entry that this version cannot read: {error}",
             hint="update auto-build",
         ) from error
+
+
+def _unusable(where: Path, error: Exception) -> EnvironmentUnfit:
+    return EnvironmentUnfit(
+        f"the journal in {where} cannot be used: {error}",
+        hint="the .git folder must be writable and have space left; nothing was lost, run the"
+        " same command again afterwards",
+    )
 
 
 class Holder(BaseModel, frozen=True):

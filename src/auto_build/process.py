@@ -65,13 +65,17 @@ class Processes:
         ok: Sequence[int] = (0,),
         stdin: str | None = None,
         limit_s: float = RUN_LIMIT_S,
+        called: str = "",
     ) -> Finished:
         """Run a short program to its end and return what it printed.
+
+        `called` is what an error calls it; its whole command line unless given.
 
         Raises:
             CommandFailed: it cannot be started, ended with a code not in `ok`, or took longer than
                 `limit_s` seconds.
         """
+        named = called or " ".join(argv)
         try:
             started = await asyncio.create_subprocess_exec(  # noqa: TID251 - this is the door
                 *argv,
@@ -91,12 +95,12 @@ class Processes:
             async with asyncio.timeout(limit_s):
                 out, err = await started.communicate(given)
         except TimeoutError as error:
-            raise CommandFailed(f"{' '.join(argv)} took longer than {limit_s:.0f} s") from error
+            raise CommandFailed(f"{named} took longer than {limit_s:.0f} s") from error
         finally:
             await _end(started)
         done = Finished(started.returncode or 0, _decode(out), _decode(err))
         if done.code not in ok:
-            raise CommandFailed(f"{' '.join(argv)} failed ({done.code}): {done.stderr.strip()}")
+            raise CommandFailed(f"{named} failed ({done.code}): {done.stderr.strip()}")
         return done
 
     async def run_guarded(

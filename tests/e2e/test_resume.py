@@ -9,6 +9,7 @@ import pytest
 
 from auto_build import Notice, Record, Update
 from auto_build.core import events as ev
+from auto_build.delivery import Build
 from tests.e2e.project import (
     Driver,
     Project,
@@ -382,6 +383,38 @@ async def test_a_staging_branch_moved_back_by_the_user_has_the_chunk_done_again(
 
     assert "no longer in staging" in report.only(ev.ChunkReset).why
     assert project.landings() == ["one"]
+
+
+async def test_a_staging_branch_that_was_deleted_is_made_again_where_it_was(
+    project: Project,
+) -> None:
+    project.plan_of(chunk("one", files=["one.py"]))
+    project.agent("one", write("one.py"))
+    await project.run()
+    project.git("worktree", "remove", "--force", str(project.staging))
+    project.git("branch", "-D", "auto-build/001-demo")
+
+    report = await project.run()
+
+    assert report.of(ev.AttemptStarted) == [], "nothing is paid for twice"
+    assert "the staging branch was gone" in report.warnings
+    assert project.landings() == ["one"]
+    assert project.show("one.py") == "done\n"
+
+
+async def test_a_merge_that_was_taken_back_leaves_everything_in_staging(project: Project) -> None:
+    project.plan_of(chunk("one", files=["one.py"]))
+    project.agent("one", write("one.py"))
+    await project.run()
+    with project.user_acts():
+        await (await Build.open(project.path, "001")).merge(partial=False)
+    project.git("reset", "--quiet", "--hard", "HEAD@{1}")
+
+    report = await project.run()
+
+    assert report.of(ev.AttemptStarted) == []
+    assert report.view.finished
+    assert project.show("one.py") == "done\n", "it is in staging again, ready to be merged"
 
 
 async def test_a_finished_build_run_again_does_nothing(project: Project) -> None:

@@ -196,6 +196,9 @@ def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
     found = asyncio.run(Build.open(folder, spec))
     state, view = found.require_begun()
     wanted: list[Wish] = wishes(view)
+    holder = find_holder(found.workspace.state_dir)
+    if holder and holder.spec != view.spec:
+        holder = None  # another build's run takes no wishes of this one
     if not wanted:
         raise NotReady("there is no such chunk to act on", hint=f"auto-build status {spec}")
     for wish in wanted:
@@ -206,10 +209,12 @@ def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
                 hint=f"there are: {', '.join(state.chunks)}",
             )
         if not is_admissible(state, wish):
-            raise NotReady(f"chunk {chunk} is under way", hint="wait until it has landed or failed")
-    holder = find_holder(found.workspace.state_dir)
-    if holder and holder.spec != view.spec:
-        holder = None  # another build's run takes no wishes of this one
+            raise NotReady(
+                f"chunk {chunk} is under way",
+                hint="wait until it has landed or failed"
+                if holder
+                else f"its run was killed; go on with it first: auto-build run {spec}",
+            )
     inbox = Inbox(found.workspace.state_dir, view.spec)
     if holder is None and any(isinstance(wish, RunPaused) for wish in wanted):
         raise NotReady(f"no run of {view.spec} is going on")

@@ -18,6 +18,7 @@ from auto_build.history import load_view
 from auto_build.journal import Journal, Record, find_holder
 from auto_build.process import Processes
 from auto_build.ui.console import status_table
+from auto_build.ui.words import harmless
 from auto_build.workspace import Spec, Workspace
 
 
@@ -118,10 +119,10 @@ def logs(spec: str, chunk: str | None, project_dir: Path, as_json: bool) -> int:
         out.value({"events": told, "logs": files})
         return EXIT_DONE
     for record in records:
-        out.text(_line(record))
+        out.text(harmless(_line(record)))
     for path in files:
         out.text(f"\n--- {path}")
-        out.text(path.read_text(encoding="utf-8", errors="replace"))
+        out.text(harmless(path.read_text(encoding="utf-8", errors="replace")))
     return EXIT_DONE
 
 

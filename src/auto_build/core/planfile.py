@@ -42,6 +42,7 @@ from auto_build.core.verification import reads_like_output
 
 MARK: Final = "auto_build"  # the key under which the tool notes what it wrote
 _LONGEST_S: Final = 7 * 24 * 3600
+_LONGEST_COMMAND: Final = 20_000  # characters; systems refuse far longer ones
 _ROOT: Final = re.compile(r"^(?:[A-Za-z]:|~|\.{1,2}(?=[/\\])|[/\\])+")
 _NO_PATH: Final = re.compile(
     r"(?:tbd|tba|todo|n/?a|none|unknown|various|multiple|any)(?=$|[\s:,])", re.IGNORECASE
@@ -320,6 +321,10 @@ class _Reader:
             self._refuse(
                 f"{path}.{key}", "is missing or no text", command, 'write "command": "make test"'
             )
+            return Verification()
+        if len(command) > _LONGEST_COMMAND:
+            what = f"is longer than {_LONGEST_COMMAND} characters"
+            self._refuse(f"{path}.{key}", what, command, "put it into a script and run that")
             return Verification()
         expected = as_text(value.get("expected"))
         if expected and not reads_like_output(expected, command):

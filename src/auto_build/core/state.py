@@ -173,6 +173,7 @@ class RunState:
     paused: str = ""
     merged: ev.RunMerged | None = None
     discarded: bool = False
+    head: str = ""  # the commit that landed last
 
     @property
     def live(self) -> Mapping[ChunkId, Live]:
@@ -233,7 +234,8 @@ def apply(state: RunState, event: ev.Event) -> RunState:
     chunks = MappingProxyType({**state.chunks, event.chunk: after})
     queue = _queue(state.queue, event.chunk, after)
     merged = None if isinstance(event, ev.AttemptStarted) else state.merged
-    return replace(state, chunks=chunks, queue=queue, merged=merged)
+    head = event.commit if isinstance(event, ev.CandidateLanded) else state.head
+    return replace(state, chunks=chunks, queue=queue, merged=merged, head=head)
 
 
 def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:

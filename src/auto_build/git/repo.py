@@ -151,6 +151,7 @@ class Repo:
             env={**git_environment(os.environ), **self.identity, **(extra_env or {})},
             ok=ok,
             stdin=stdin,
+            called=f"git {args[0]}",
         )
 
     async def find_commit(self, name: str) -> Commit | None:

@@ -24,6 +24,12 @@ def clean(text: str) -> str:
     return " ".join("".join(_harmless(char) for char in bare).split())
 
 
+def harmless(text: str) -> str:
+    """Return `text` with its lines and spaces, without escape sequences and control characters."""
+    lines = (_ESCAPES.sub("", line.expandtabs()) for line in text.split("\n"))
+    return "\n".join("".join(_harmless(char) for char in line) for line in lines)
+
+
 def clean_lines(text: str, *, most: int) -> list[str]:
     """Return the first `most` lines of `text` that say anything, each of them clean."""
     lines = (clean(line) for line in text.splitlines())
