@@ -79,7 +79,10 @@ def test_statuses_are_written_and_everything_else_survives(tmp_path: Path) -> No
     path.write_text(json.dumps({**DOCUMENT, "remark": "é"}))
     path.chmod(0o640)
 
-    assert PlanWriter(path).write({ChunkId("a"): {"status": "completed", "attempts": 1}}) == ""
+    assert (
+        PlanWriter(path, tmp_path).write({ChunkId("a"): {"status": "completed", "attempts": 1}})
+        == ""
+    )
 
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["remark"] == "é"
@@ -92,7 +95,7 @@ def test_statuses_are_written_and_everything_else_survives(tmp_path: Path) -> No
 def test_a_status_that_somebody_edited_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(DOCUMENT))
-    writer = PlanWriter(path)
+    writer = PlanWriter(path, tmp_path)
     writer.write({ChunkId("a"): {"status": "in_progress"}})
     document = json.loads(path.read_text())
     document["phases"][0]["chunks"][0]["status"] = "pending"
@@ -107,7 +110,7 @@ def test_a_status_that_somebody_edited_is_left_alone(tmp_path: Path) -> None:
 def test_a_plan_that_is_being_written_by_somebody_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
-    warning = PlanWriter(path).write({ChunkId("a"): {"status": "completed"}})
+    warning = PlanWriter(path, tmp_path).write({ChunkId("a"): {"status": "completed"}})
     assert "left alone" in warning
     assert path.read_text() == text
 
@@ -115,7 +118,7 @@ def test_a_plan_that_is_being_written_by_somebody_is_left_alone(tmp_path: Path, 
 def test_a_plan_that_says_so_already_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(DOCUMENT))
-    writer, notes = PlanWriter(path), {ChunkId("a"): {"status": "completed"}}
+    writer, notes = PlanWriter(path, tmp_path), {ChunkId("a"): {"status": "completed"}}
     writer.write(notes)
     before = path.stat().st_ino
     writer.write(notes)
@@ -126,10 +129,10 @@ def test_a_file_is_replaced_in_one_step_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "half \udcff")
+        write_atomically(path, "half \udcff", scratch=tmp_path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["plan.json"]  # noqa: PTH208 - the bare names
     with pytest.raises(EnvironmentUnfit, match="cannot be written"):
-        write_atomically(tmp_path / "gone" / "plan.json", "new")
-    write_atomically(path, "new")
+        write_atomically(tmp_path / "gone" / "plan.json", "new", scratch=tmp_path)
+    write_atomically(path, "new", scratch=tmp_path)
     assert path.read_text() == "new"

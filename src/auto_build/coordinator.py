@@ -156,7 +156,7 @@ class SwarmCoordinator:
                     settings=settings,
                     agent=agent,
                     journal=journal,
-                    writer=PlanWriter(spec.plan_path),
+                    writer=PlanWriter(spec.plan_path, workspace.state_dir),
                     tell=self._tell,
                 )
                 return await session.run(file)

@@ -387,7 +387,7 @@ class Build:
 
     def _reset_plan(self, state: RunState) -> None:
         notes = {chunk: {"status": FileStatus.PENDING.value} for chunk in state.chunks}
-        PlanWriter(self.spec.plan_path).write(notes)
+        PlanWriter(self.spec.plan_path, self.workspace.state_dir).write(notes)
 
 
 async def clean(folder: Path) -> Cleaned:

@@ -157,12 +157,14 @@ def _load_text(path: Path) -> str:
 
 
 class PlanWriter:
-    """Keeps a plan file's statuses up to date, and what anybody else writes there."""
+    """Keeps a plan file's statuses up to date, and what anybody else writes there.
 
-    def __init__(self, path: Path) -> None:
+    `scratch` is a folder of the coordinator's own, for a file that is being written.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
         self._path = path
-        with suppress(OSError):  # a folder that cannot be written is told of at the first write
-            _beside(path.resolve()).unlink(missing_ok=True)  # left by a run that was killed
+        self._scratch = scratch
 
     def write(self, notes: Mapping[ChunkId, Mapping[str, Any]]) -> str:
         """Write the statuses into the file as it is now; return a warning, or nothing.
@@ -175,21 +177,22 @@ class PlanWriter:
         except (UsageProblem, PlanRefused) as error:
             return f"the plan file was changed and is left alone: {error}"
         if text != current:
-            write_atomically(self._path, text)
+            write_atomically(self._path, text, scratch=self._scratch)
         return ""
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, scratch: Path) -> None:
     """Replace a file's content in one step, durably, keeping its permissions.
 
-    Only one process may do so at a time. What a killed one left beside the file is written over.
+    Only one process may do so at a time. The new content is made ready in the folder `scratch`, so
+    that a kill leaves nothing in the user's folder; beside the file where that is on another disk.
 
     Raises:
         EnvironmentUnfit: it cannot be written; the old content is still there.
     """
     target = path.resolve()  # a link stays a link
-    fresh = _beside(target)
     try:
+        fresh = _ready(target, scratch)
         try:
             with fresh.open("w", encoding="utf-8") as file:
                 file.write(text)
@@ -209,5 +212,7 @@ def write_atomically(path: Path, text: str) -> None:
         ) from error
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+def _ready(target: Path, scratch: Path) -> Path:
+    near = target.parent.stat().st_dev == scratch.stat().st_dev
+    folder = scratch if near else target.parent
+    return folder / f".{target.name}.new"
