@@ -200,16 +200,20 @@ async def _feed(started: asyncio.subprocess.Process, text: str) -> None:
 
 
 async def _end(started: asyncio.subprocess.Process, wait_s: float = 0.0) -> None:
-    """Make sure that a process is gone, by signals if it does not go by itself in `wait_s`."""
+    """Make sure that a process is gone, by signals if it does not go by itself in `wait_s`.
+
+    It is called in tasks that are being cancelled, where `asyncio.timeout` cannot be relied on: the
+    first releases of Python 3.11 take its own cancellation for the task's.
+    """
+    if started.returncode is not None:
+        return
+    gone = asyncio.ensure_future(started.wait())
     for ask, patience in ((None, wait_s), (started.terminate, _STOP_S), (started.kill, _STOP_S)):
-        if started.returncode is not None:
-            return
-        if ask is not None:
+        if ask is not None and not gone.done():
             with suppress(ProcessLookupError):
                 ask()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await started.wait()
+        await asyncio.wait({gone}, timeout=patience)
+    gone.cancel()
 
 
 def _decode(raw: bytes) -> str:
