@@ -118,13 +118,8 @@ class _SteadyLive(Live):
         return [wipe, *super().process_renderables(renderables)]
 
 
-class LineConsole:
-    """One line for each event, with its time."""
-
-    def __init__(self, *, console: Console, slots: int, verbose: bool = False) -> None:  # noqa: ARG002 - as the others
-        self._console = console
-        self._verbose = verbose
-        self._spoke_at = console.get_datetime().timestamp()
+class _Plain:
+    """A screen that needs no opening and no closing."""
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +131,15 @@ class LineConsole:
         trace: TracebackType | None,
     ) -> None:
         return None
+
+
+class LineConsole(_Plain):
+    """One line for each event, with its time."""
+
+    def __init__(self, *, console: Console, slots: int, verbose: bool = False) -> None:  # noqa: ARG002 - as the others
+        self._console = console
+        self._verbose = verbose
+        self._spoke_at = console.get_datetime().timestamp()
 
     def __call__(self, update: Update) -> None:
         """Print one step, or a sign of life after a long silence."""
@@ -156,22 +160,11 @@ class LineConsole:
         self._spoke_at = now
 
 
-class JsonLines:
+class JsonLines(_Plain):
     """One JSON object for each step, each written as one line."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def __call__(self, update: Update) -> None:
         """Write one step."""
