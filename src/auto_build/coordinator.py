@@ -32,7 +32,7 @@ from auto_build.history import fold, load_view
 from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
 from auto_build.policy.environment import Environment
-from auto_build.process import Processes
+from auto_build.process import Processes, end_marked
 from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
 from auto_build.workspace import PlanWriter, Spec, Workspace
@@ -136,7 +136,13 @@ class SwarmCoordinator:
         spec = workspace.require_spec(self._wanted)
         file = spec.load_plan(ordered_phases=settings.run.ordered_phases)
         name, chosen = settings.require_agent()
-        with RunLock.acquire(workspace.state_dir, spec.name) as lock:
+
+        def tidy() -> None:
+            if lost := end_marked({"GIT_CEILING_DIRECTORIES": Worktrees(repo).ceiling}):
+                text = f"ended {lost} processes that an earlier run had left without a guard"
+                self._tell(Update(Notice("", text), None, None))
+
+        with RunLock.acquire(workspace.state_dir, spec.name, tidy=tidy) as lock:
             processes = Processes(lock.lease)
             repo = replace(repo, processes=processes)
             agent = build_agent(

@@ -10,7 +10,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,8 +181,10 @@ class RunLock:
         self.lease = lease
 
     @classmethod
-    def acquire(cls, folder: Path, spec: str) -> "RunLock":
-        """Take the lock.
+    def acquire(
+        cls, folder: Path, spec: str, *, tidy: Callable[[], object] = lambda: None
+    ) -> "RunLock":
+        """Take the lock; `tidy` is called once no other run is alive, before the lease is awaited.
 
         Raises:
             RunLocked: another run holds it, or something that a killed run started lives on.
@@ -193,6 +195,7 @@ class RunLock:
             lock = FileLock(folder / "run.lock")
             lock.acquire(timeout=_GLANCE_S)
             try:
+                tidy()
                 lease = _lease(folder / "lease")
                 me = Holder(pid=os.getpid(), host=socket.gethostname(), spec=spec, since=now())
                 (folder / "run.json").write_text(me.model_dump_json())

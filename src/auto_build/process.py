@@ -15,11 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+import psutil
+
 from auto_build.errors import EnvironmentUnfit
 
 RUN_LIMIT_S: Final = 600.0
 _STOP_S: Final = 5.0
 _READ: Final = 65536
+_GLANCE_S: Final = 0.5
+_MARKS: Final = frozenset(
+    {
+        "AUTO_BUILD_SPEC",
+        "AUTO_BUILD_CHUNK",
+        "AUTO_BUILD_ATTEMPT",
+        "AUTO_BUILD_WORKER",
+        "GIT_CEILING_DIRECTORIES",
+    }
+)
 LOG_LIMIT: Final = 16 * 1024 * 1024  # bytes of one program's output that are kept in its log
 _GUARD: Final = str(Path(__file__).with_name("guard.py"))
 
@@ -151,9 +163,9 @@ class Processes:
             raise
         finally:
             os.close(control_read)
-        return await _attend(
-            started, control_write, _Sink(log, tail_limit, on_line), stdin, limit_s, grace_s
-        )
+        marks = {name: env[name] for name in _MARKS} if env.keys() >= _MARKS else {}
+        sink = _Sink(log, tail_limit, on_line)
+        return await _attend(started, control_write, sink, stdin, limit_s, grace_s, marks)
 
     def _inherited(self) -> tuple[int, ...]:
         return () if self.lease is None else (self.lease,)
@@ -166,28 +178,74 @@ async def _attend(
     stdin: str,
     limit_s: float,
     grace_s: float,
+    marks: Mapping[str, str],
 ) -> Exit:
     """See a guarded program to its end; closing `control` is what stops it."""
     clock = asyncio.get_running_loop().time
     begun = clock()
     code: int | None = None
     open_control = True
+    talking = asyncio.gather(_feed(started, stdin), sink.drain(started))
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
-                await asyncio.gather(_feed(started, stdin), sink.drain(started))
-                code = await started.wait()
+                code = await _guard_end(started, talking)
         os.close(control)
         open_control = False
+        if code is not None and code < 0:
+            await asyncio.to_thread(end_marked, marks)
         async with asyncio.timeout(grace_s + 15.0):
-            await sink.drain(started)
+            await talking
             await started.wait()
     finally:
         if open_control:
             os.close(control)
+        talking.cancel()
         await asyncio.shield(_end(started, grace_s + 15.0))
         sink.close()
     return Exit(code, sink.tail, sink.cut, clock() - begun)
+
+
+async def _guard_end(
+    started: asyncio.subprocess.Process, talking: "asyncio.Future[tuple[None, None]]"
+) -> int:
+    """Return the guard's exit code; negative where it was killed and its program runs on."""
+    while not talking.done() and started.returncode is None:
+        await asyncio.wait({talking}, timeout=_GLANCE_S)
+    if talking.done():
+        talking.result()
+        return await started.wait()
+    return started.returncode or 0
+
+
+def end_marked(marks: Mapping[str, str]) -> int:
+    """End every process whose environment has all of `marks`; return how many there were.
+
+    This finds what a guard had in its care when somebody killed the guard itself.
+    """
+    found = _marked(marks)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        left = _marked(marks)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                end(process)
+        psutil.wait_procs(left, _STOP_S)
+    return len(found)
+
+
+def _marked(marks: Mapping[str, str]) -> list[psutil.Process]:
+    """Return the processes with all of `marks`, ourselves and whoever started us excepted."""
+    if not marks:
+        return []
+    me = psutil.Process()
+    spared = {me.pid, *(parent.pid for parent in me.parents())}
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours to look into
+            env = process.environ()
+            if process.pid not in spared and marks.items() <= env.items():
+                found.append(process)
+    return found
 
 
 async def _feed(started: asyncio.subprocess.Process, text: str) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from auto_build.core.events import CandidateLanded
-from tests.e2e.project import SPEC, Project, chunk, run_git, shell, sleep, write
+from tests.e2e.project import SPEC, Driver, Project, chunk, run_git, shell, sleep, write
 
 _LIMIT_S = 60.0
 _STRICT_OUTPUT = "utf-8:strict"  # as in a locale that is not C
@@ -412,3 +413,37 @@ def test_a_folder_that_was_deleted_beneath_the_user_is_told(project: Project) ->
     refused = in_shell(project, f"mkdir '{gone}'; cd '{gone}'; rmdir '{gone}'; $AB list")
 
     assert refused.code == 3
+
+
+async def test_an_agent_that_kills_its_own_guard_is_ended_all_the_same(project: Project) -> None:
+    project.plan_of(chunk("1-1", files=["x.py"]), chunk("1-2", files=["y.py"]))
+    project.agent("1-1", shell("kill -9 $PPID; (setsid sleep 300 &); sleep 300"), write("x.py"))
+    project.agent("1-2", write("y.py"))
+
+    report = await project.run()
+
+    assert report.labels() == {"1-1": "landed", "1-2": "landed"}
+    assert report.view.times.worked_s < 30, "nobody waits for what has lost its guard"
+    project.check_nothing_left()
+
+
+def test_what_a_killed_run_and_its_killed_guards_left_is_ended_by_the_next_run(
+    project: Project,
+) -> None:
+    project.plan_of(chunk("1-1", files=["x.py"]))
+    project.agent("1-1", shell("touch begun.log; sleep 300"), attempt=1)
+    run = Driver.start(project)
+    project.wait_until_exists(project.slot(1) / "begun.log")
+    guards = psutil.Process(run.process.pid).children()
+    for process in (psutil.Process(run.process.pid), *guards):
+        process.kill()
+    run.kill()
+    assert project.left_processes() != [], "an orphan is left"
+    project.agent_forgets()
+    project.agent("1-1", write("x.py"))
+
+    code, _ = Driver.start(project).end()
+
+    assert code == 0
+    assert project.landings() == ["1-1"]
+    project.check_nothing_left()

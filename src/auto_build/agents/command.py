@@ -125,6 +125,8 @@ def _ended(program: str, end: Exit) -> Ended:
     tail = end.tail.strip()[-400:]
     if end.code == _NOT_FOUND:
         return Ended(Stop.CRASHED, f"{program} could not be started: {tail}")
+    if end.code is not None and end.code < 0:
+        return Ended(Stop.CRASHED, f"the guard of {program} was killed: {tail}")
     if end.code is not None and end.code > 128:
         return Ended(Stop.CRASHED, f"{program} was ended by signal {end.code - 128}: {tail}")
     return Ended(Stop.ERROR, f"{program} ended with exit code {end.code}: {tail}")
