@@ -229,10 +229,17 @@ def find_holder(folder: Path) -> Holder | None:
     if not path.exists():
         return None
     lock = FileLock(path)
-    with suppress(Timeout, OSError):
+    try:
         lock.acquire(timeout=0)
-        lock.release()
+    except Timeout:
+        return _load_holder(folder)
+    except OSError:  # it cannot even be opened: nobody can build here
         return None
+    lock.release()
+    return None
+
+
+def _load_holder(folder: Path) -> Holder:
     with suppress(OSError, ValidationError):
         return Holder.model_validate_json((folder / "run.json").read_text())
     return Holder(pid=0, host="", spec="", since=0.0)

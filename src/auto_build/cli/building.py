@@ -105,7 +105,7 @@ def _brief(view: View) -> dict[str, Any]:
             {"id": row.id, "state": row.label.value, "note": row.note, "commit": row.commit}
             for row in view.rows
         ],
-        "seconds": round(view.times.last - view.times.first, 3),
+        "seconds": round(view.times.worked_s, 3),
         "conflicts": view.times.conflicts,
         "repairs": view.times.repairs,
     }

@@ -53,7 +53,6 @@ class Times:
     `opened` is when the present session began, `closed_s` how long the earlier ones took.
     """
 
-    first: float = 0.0
     last: float = 0.0
     opened: float | None = None
     closed_s: float = 0.0
@@ -68,7 +67,7 @@ class Times:
     def seen(self, at: float, event: ev.Event) -> "Times":
         """Return the times after one more record."""
         if isinstance(event, ev.RunStarted):
-            return Times(first=at, last=at)
+            return Times(last=at)
         if isinstance(event, ev.RunEvent):
             return self._seen_of_run(at, event)
         chunk = event.chunk

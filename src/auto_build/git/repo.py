@@ -355,11 +355,6 @@ class Repo:
         """Delete a ref that is still at `old`."""
         await self.git("update-ref", "-d", ref, old)
 
-    async def log_text(self, *args: str) -> str:
-        """Return what a log or diff command prints, for people; no pager, no external programs."""
-        done = await self.git(*args)
-        return done.stdout
-
 
 async def require_git(processes: Processes) -> tuple[int, int, int]:
     """Return git's version.

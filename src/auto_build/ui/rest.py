@@ -6,8 +6,8 @@ from typing import Final
 from auto_build.core.commands import StartAttempt
 from auto_build.core.estimate import simulate_rest
 from auto_build.core.plan import ChunkId
-from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import Running, RunState, apply
+from auto_build.core.scheduler import decide
+from auto_build.core.state import Running, RunState
 from auto_build.core.view import Label, View
 
 _LANDED_BEFORE: Final = 2  # a mean of fewer is no mean
@@ -44,10 +44,8 @@ def guess_end(state: RunState, view: View, *, slots: int) -> Guess | None:
         for chunk, now in state.chunks.items()
         if isinstance(now, Running)
     ]
-    for event in lost(state):  # the schedule begins with nothing under way ...
-        state = apply(state, event)
     length = simulate_rest(state, slots=slots, agent=agent, gate=gate).makespan
-    head_start = sum(spent) / len(spent) if spent else 0.0  # ... which was not so
+    head_start = sum(spent) / len(spent) if spent else 0.0  # what is under way was begun anew there
     return Guess(times.last + max(length - head_start, 0.0))
 
 
