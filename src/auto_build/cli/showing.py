@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -119,7 +121,8 @@ def _as_text(report: DemoReport, *, kept: bool) -> list[str]:
     lines.append(f"  tests on the merged feature: {report.tests_line}")
     lines.append(f"  merged: {report.merged or 'no'}")
     lines += ["", "look at it:", f"  cd {run.project}", "  git log --graph --oneline"]
-    lines.append(f"  auto-build logs {SPEC_NAME.partition('-')[0]}")
+    program = shlex.join((sys.executable, "-m", "auto_build"))  # it need not be in PATH
+    lines.append(f"  {program} logs {SPEC_NAME.partition('-')[0]}")
     if kept and report.alone:
         lines.append(f"  the one-worker copy: {report.alone.project}")
     lines.append(f"and when you have seen enough: rm -r {run.project.parent}")
