@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from auto_build.agents.base import Agent
+from auto_build.agents.base import Agent, Probe
 from auto_build.agents.choose import build_agent
 from auto_build.core import events as ev
 from auto_build.core.commands import Command
@@ -31,7 +31,7 @@ from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
 from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
-from auto_build.policy.environment import Environment
+from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes, end_marked
 from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
@@ -152,7 +152,7 @@ class SwarmCoordinator:
                 spec_dir=spec.folder,
                 processes=processes,
             )
-            await _require_working(agent)
+            await _require_working(agent, _probe(settings, workspace, Worktrees(repo)))
             with Journal.open(workspace.state_dir, spec.name) as journal:
                 session = _Session(
                     repo=repo,
@@ -195,8 +195,17 @@ class SwarmCoordinator:
             queue.put_nowait(update)
 
 
-async def _require_working(agent: Agent) -> None:
-    problems = await agent.check()
+def _probe(settings: Settings, workspace: Workspace, worktrees: Worktrees) -> Probe:
+    folder = workspace.state_dir / "probe"
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = Environment(os.environ, settings.environment.passed, settings.environment.set)
+    env = environment.for_agent(Seat("", "", 0, 0), worktrees.ceiling)
+    models = (settings.run.model,) if settings.run.model else ()
+    return Probe(env=env, folder=folder, models=models)
+
+
+async def _require_working(agent: Agent, probe: Probe) -> None:
+    problems = await agent.check(probe)
     if problems:
         raise EnvironmentUnfit(
             "\n".join(problem.what for problem in problems),

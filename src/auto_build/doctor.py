@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from auto_build.agents.base import Probe
 from auto_build.agents.choose import build_agent
 from auto_build.errors import AutoBuildError
 from auto_build.git.repo import Repo, require_git
@@ -102,7 +103,8 @@ async def _agent(
         spec_dir=workspace.specs_dir,
         processes=processes,
     )
-    problems = await agent.check()
+    probe = Probe(env=dict(os.environ), folder=workspace.state_dir)
+    problems = await agent.check(probe)
     health = Health.BAD if name == chosen else Health.NOTE
     for problem in problems:
         yield Finding(health, problem.what, problem.hint)

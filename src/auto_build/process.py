@@ -32,6 +32,8 @@ _MARKS: Final = frozenset(
         "GIT_CEILING_DIRECTORIES",
     }
 )
+LINE_LIMIT: Final = 16 * 1024 * 1024  # bytes of one line of a program that is talked with
+_TAIL: Final = 4_000
 LOG_LIMIT: Final = 16 * 1024 * 1024  # bytes of one program's output that are kept in its log
 _GUARD: Final = str(Path(__file__).with_name("guard.py"))
 
@@ -141,6 +143,41 @@ class Processes:
             log: where its output is appended, up to `LOG_LIMIT` bytes.
             on_line: called with each whole line as it comes.
         """
+        started, control = await self._guard(
+            argv, cwd, env, grace_s, stderr=asyncio.subprocess.STDOUT
+        )
+        sink = _Sink(log, tail_limit, on_line)
+        return await _attend(started, control, sink, stdin, limit_s, grace_s, _marks_in(env))
+
+    async def open_guarded(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path | None = None,
+        grace_s: float = 5.0,
+    ) -> "Piped":
+        """Start a program under guard to talk with it over its standard streams.
+
+        Whoever opens it must `end` it. What it writes to standard error is appended to `log`, up to
+        `LOG_LIMIT` bytes; a line on standard output may have `LINE_LIMIT` bytes.
+        """
+        started, control = await self._guard(
+            argv, cwd, env, grace_s, stderr=asyncio.subprocess.PIPE
+        )
+        return Piped(started, control, _Sink(log, _TAIL, None), grace_s, _marks_in(env))
+
+    async def _guard(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        grace_s: float,
+        *,
+        stderr: int,
+    ) -> tuple[asyncio.subprocess.Process, int]:
+        """Start a guard with a program; return it, and the pipe whose closing stops them."""
         control_read, control_write = os.pipe()
         guard = (sys.executable, "-I", _GUARD, str(control_read), str(grace_s))
         try:
@@ -151,8 +188,9 @@ class Processes:
                 env=dict(env),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stderr=stderr,
                 start_new_session=True,
+                limit=LINE_LIMIT,
                 pass_fds=(control_read, *self._inherited()),
             )
         except OSError as error:
@@ -163,12 +201,75 @@ class Processes:
             raise
         finally:
             os.close(control_read)
-        marks = {name: env[name] for name in _MARKS} if env.keys() >= _MARKS else {}
-        sink = _Sink(log, tail_limit, on_line)
-        return await _attend(started, control_write, sink, stdin, limit_s, grace_s, marks)
+        return started, control_write
 
     def _inherited(self) -> tuple[int, ...]:
         return () if self.lease is None else (self.lease,)
+
+
+class Piped:
+    """A guarded program that is talked with; nothing of it is left when `end` has returned."""
+
+    def __init__(
+        self,
+        started: asyncio.subprocess.Process,
+        control: int,
+        errors: "_Sink",
+        grace_s: float,
+        marks: Mapping[str, str],
+    ) -> None:
+        if started.stdin is None or started.stdout is None:
+            raise AssertionError("a guarded program was started without pipes")
+        self.stdin = started.stdin
+        self.stdout = started.stdout
+        self._started = started
+        self._control: int | None = control
+        self._errors = errors
+        self._grace_s = grace_s
+        self._marks = marks
+        self._draining = asyncio.create_task(errors.drain(started.stderr))
+
+    @property
+    def pid(self) -> int:
+        """The guard's process id."""
+        return self._started.pid
+
+    @property
+    def errors(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._errors.tail
+
+    async def write(self, text: str) -> None:
+        """Write to its standard input; a program that is gone takes nothing."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.stdin.write(text.encode())
+            await self.stdin.drain()
+
+    async def wait(self) -> int:
+        """Wait until it has ended by itself and return its exit code (128 + n for signal n).
+
+        Negative where its guard was killed; `end` then ends the program.
+        """
+        return await self._started.wait()
+
+    async def end(self) -> int:
+        """Stop it with everything that it started, and return its exit code; twice does no harm."""
+        if self._control is not None:
+            os.close(self._control)
+            self._control = None
+            self.stdin.close()
+            await asyncio.shield(_end(self._started, self._grace_s + 15.0))
+            if (self._started.returncode or 0) < 0:
+                await asyncio.to_thread(end_marked, self._marks)
+            await asyncio.wait({self._draining}, timeout=_STOP_S)
+            self._draining.cancel()
+            self._errors.close()
+        return self._started.returncode or 0
+
+
+def _marks_in(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what tells a program's processes from others, where its environment has that."""
+    return {name: env[name] for name in _MARKS} if env.keys() >= _MARKS else {}
 
 
 async def _attend(
@@ -185,7 +286,7 @@ async def _attend(
     begun = clock()
     code: int | None = None
     open_control = True
-    talking = asyncio.gather(_feed(started, stdin), sink.drain(started))
+    talking = asyncio.gather(_feed(started, stdin), sink.drain(started.stdout))
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
@@ -296,8 +397,8 @@ class _Sink:
     def tail(self) -> str:
         return bytes(self._tail).decode("utf-8", "replace")[-self._limit :]
 
-    async def drain(self, started: asyncio.subprocess.Process) -> None:
-        while started.stdout is not None and (data := await started.stdout.read(_READ)):
+    async def drain(self, stream: asyncio.StreamReader | None) -> None:
+        while stream is not None and (data := await stream.read(_READ)):
             self._take(data)
 
     def _take(self, data: bytes) -> None:

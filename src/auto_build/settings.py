@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auto_build.errors import UsageProblem
 
@@ -60,22 +60,86 @@ class EnvironmentSettings(_Table):
     set: dict[_Name, _Word] = Field(default_factory=dict)
 
 
-class CommandAgent(_Table):
-    """Any program: the prompt on stdin, or in a file that `{prompt_file}` in argv names."""
+class PriceSettings(_Table):
+    """US dollars for a million tokens, for agents that report tokens and no money."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_read: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+
+
+class _Agent(_Table):
+    """What every kind of agent can be told.
+
+    `key_files` are variables whose values are read from files; `memory_mb` is what one session
+    needs, where the kind's own figure does not fit.
+    """
+
+    key_files: dict[_Name, str] = Field(default_factory=dict)
+    price: PriceSettings | None = None
+    memory_mb: int | None = Field(default=None, ge=1)
+
+
+class CommandAgent(_Agent):
+    """Any program: the prompt on stdin, or in a file that `{prompt_file}` in argv names.
+
+    A `preset` knows the argv, and how to read what the program prints, of a known one.
+    """
 
     kind: Literal["command"] = "command"
-    argv: tuple[_Word, ...] = Field(min_length=1)
+    preset: Literal["", "codex", "opencode", "gemini", "aider", "mini"] = ""
+    argv: tuple[_Word, ...] = ()
     prompt: Literal["stdin", "file"] = "stdin"
 
+    @model_validator(mode="after")
+    def _has_a_program(self) -> Self:
+        if not self.argv and not self.preset:
+            raise ValueError("argv is missing: name the program, or a preset")
+        return self
 
-class ScriptedAgent(_Table):
+
+class ScriptedAgent(_Agent):
     """A deterministic agent that plays a script; `{spec_dir}` stands for the spec's folder."""
 
     kind: Literal["scripted"]
     script: str = "{spec_dir}/script.toml"
 
 
-AgentSettings = Annotated[CommandAgent | ScriptedAgent, Field(discriminator="kind")]
+class ClaudeAgent(_Agent):
+    """Claude Code through its SDK, which brings the program along.
+
+    `program` is another `claude` to start; `allow` are the tools it may use without asking;
+    `settings_from` are the Claude settings that it reads besides ours. With `sandbox` its shell
+    commands run in Claude's own sandbox, or not at all where there is none; a table is passed on.
+    """
+
+    kind: Literal["claude"]
+    program: str = ""
+    allow: tuple[_Word, ...] = ("Bash",)
+    max_turns: int | None = Field(default=None, ge=1)
+    sandbox: bool | dict[str, Any] = False
+    settings_from: tuple[Literal["user", "project", "local"], ...] = ()
+
+
+class AcpAgent(_Agent):
+    """Any agent that speaks the Agent Client Protocol: a known `profile`, or an argv."""
+
+    kind: Literal["acp"]
+    profile: str = ""
+    argv: tuple[_Word, ...] = ()
+    mode: str = ""
+    env: dict[_Name, _Word] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_program(self) -> Self:
+        if not self.argv and not self.profile:
+            raise ValueError("name a profile, or the program as argv")
+        return self
+
+
+AnyAgent = CommandAgent | ScriptedAgent | ClaudeAgent | AcpAgent
+AgentSettings = Annotated[AnyAgent, Field(discriminator="kind")]
 
 
 class Settings(_Table):
@@ -86,7 +150,7 @@ class Settings(_Table):
     environment: EnvironmentSettings = EnvironmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
 
-    def require_agent(self) -> tuple[str, CommandAgent | ScriptedAgent]:
+    def require_agent(self) -> tuple[str, AnyAgent]:
         """Return the chosen agent's name and settings.
 
         Raises:

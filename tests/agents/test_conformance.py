@@ -10,7 +10,16 @@ from typing import Protocol
 
 import pytest
 
-from auto_build.agents.base import Agent, AgentEvent, Doing, Ended, SessionSpec, Stop, Text
+from auto_build.agents.base import (
+    Agent,
+    AgentEvent,
+    Doing,
+    Ended,
+    Probe,
+    SessionSpec,
+    Stop,
+    Text,
+)
 from auto_build.agents.command import CommandAgent
 from auto_build.agents.scripted import Script, ScriptedAgent, ScriptedCrash
 from auto_build.policy.environment import Seat
@@ -95,6 +104,10 @@ class Place:
     def folder(self) -> Path:
         return self.spec.cwd
 
+    @property
+    def probe(self) -> Probe:
+        return Probe(env=self.spec.env, folder=self.spec.scratch)
+
     async def prompt(self, agent: Agent, text: str = "do it") -> list[AgentEvent]:
         session = await agent.start(self.spec)
         try:
@@ -136,7 +149,7 @@ async def test_it_works_in_its_worktree_with_the_environment_it_is_given(
 ) -> None:
     events = await place.prompt(kind.runs('echo "$MARK" > made.txt; env > all.txt'))
 
-    assert _ended(events) == Ended(Stop.DONE)
+    assert _ended(events) == Ended(stop=Stop.DONE)
     assert (place.folder / "made.txt").read_text() == "seen\n"
     names = {line.partition("=")[0] for line in (place.folder / "all.txt").read_text().splitlines()}
     assert "ANTHROPIC_API_KEY" not in names, "its environment is not the stated one"
@@ -155,7 +168,7 @@ async def test_a_crash_is_never_taken_for_success(kind: Kind, place: Place) -> N
         said = [event async for event in session.prompt("do it")]
         assert _ended(said).stop is Stop.CRASHED
         assert "signal 11" in _ended(said).detail
-    assert Ended(Stop.DONE) not in said
+    assert Ended(stop=Stop.DONE) not in said
 
 
 async def test_closing_the_stream_ends_everything_that_it_started(kind: Kind, place: Place) -> None:
@@ -194,7 +207,7 @@ async def test_what_it_leaves_running_ends_with_its_prompt(kind: Kind, place: Pl
 async def test_whatever_it_prints_it_comes_to_its_end(kind: Kind, place: Place, noise: str) -> None:
     events = await place.prompt(kind.runs(f"{noise}; echo x > made.txt"))
 
-    assert _ended(events) == Ended(Stop.DONE)
+    assert _ended(events) == Ended(stop=Stop.DONE)
     assert (place.folder / "made.txt").exists()
 
 
@@ -210,7 +223,7 @@ async def test_a_prompt_of_200_kb_arrives_whole(kind: Kind, place: Place) -> Non
 async def test_a_prompt_that_is_not_read_does_no_harm(kind: Kind, place: Place) -> None:
     events = await place.prompt(kind.runs("exec 0<&-; echo x > made.txt"), "é" * 100_000)
 
-    assert _ended(events) == Ended(Stop.DONE)
+    assert _ended(events) == Ended(stop=Stop.DONE)
 
 
 async def test_a_session_can_be_closed_twice(kind: Kind, place: Place) -> None:
@@ -219,8 +232,8 @@ async def test_a_session_can_be_closed_twice(kind: Kind, place: Place) -> None:
     await session.close()
 
 
-async def test_an_agent_that_works_has_no_problems(kind: Kind) -> None:
-    assert await kind.runs("true").check() == []
+async def test_an_agent_that_works_has_no_problems(kind: Kind, place: Place) -> None:
+    assert await kind.runs("true").check(place.probe) == []
 
 
 # --- what only some have ------------------------------------------------------------------------
@@ -229,7 +242,7 @@ async def test_an_agent_that_works_has_no_problems(kind: Kind) -> None:
 async def test_a_missing_program_is_found_before_it_is_needed(place: Place) -> None:
     agent = CommandAgent("mine", ("no-such-program", "-p"), "stdin", Processes())
 
-    (problem,) = await agent.check()
+    (problem,) = await agent.check(place.probe)
     assert "'no-such-program' is not in PATH" in problem.what
     assert "[agents.mine]" in problem.hint
 

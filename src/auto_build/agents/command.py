@@ -10,7 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from auto_build.agents.base import AgentEvent, Ended, Problem, SessionSpec, Stop, Text
+from auto_build.agents.base import (
+    Abilities,
+    AgentEvent,
+    Ended,
+    Probe,
+    Problem,
+    SessionSpec,
+    Stop,
+    Text,
+)
 from auto_build.process import Exit, Processes
 
 _TAIL: Final = 2_000
@@ -31,10 +40,15 @@ class CommandAgent:
     prompt: Literal["stdin", "file"]
     processes: Processes
 
-    async def check(self) -> list[Problem]:
+    @property
+    def abilities(self) -> Abilities:
+        """A program of which nothing is known."""
+        return Abilities()
+
+    async def check(self, probe: Probe) -> list[Problem]:
         """Return whether the program is missing."""
         program = self.argv[0]
-        if "{" in program or shutil.which(program):
+        if "{" in program or shutil.which(program, path=probe.env.get("PATH")):
             return []
         return [
             Problem(
@@ -84,6 +98,18 @@ class CommandSession:
             with suppress(asyncio.CancelledError):
                 await running
 
+    @property
+    def resumed(self) -> bool:
+        """Each program begins anew."""
+        return False
+
+    async def steer(self, text: str) -> bool:  # noqa: ARG002 - the protocol's
+        """It cannot be told anything while it runs."""
+        return False
+
+    async def interrupt(self) -> None:
+        """Closing the stream is what stops it."""
+
     async def close(self) -> None:
         """Nothing outlives a prompt."""
 
@@ -121,12 +147,14 @@ async def _until_done(
 
 def _ended(program: str, end: Exit) -> Ended:
     if end.code == 0:
-        return Ended(Stop.DONE)
+        return Ended(stop=Stop.DONE)
     tail = end.tail.strip()[-400:]
     if end.code == _NOT_FOUND:
-        return Ended(Stop.CRASHED, f"{program} could not be started: {tail}")
+        return Ended(stop=Stop.CRASHED, detail=f"{program} could not be started: {tail}")
     if end.code is not None and end.code < 0:
-        return Ended(Stop.CRASHED, f"the guard of {program} was killed: {tail}")
+        return Ended(stop=Stop.CRASHED, detail=f"the guard of {program} was killed: {tail}")
     if end.code is not None and end.code > 128:
-        return Ended(Stop.CRASHED, f"{program} was ended by signal {end.code - 128}: {tail}")
-    return Ended(Stop.ERROR, f"{program} ended with exit code {end.code}: {tail}")
+        return Ended(
+            stop=Stop.CRASHED, detail=f"{program} was ended by signal {end.code - 128}: {tail}"
+        )
+    return Ended(stop=Stop.ERROR, detail=f"{program} ended with exit code {end.code}: {tail}")

@@ -38,7 +38,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from auto_build.agents.base import AgentEvent, Doing, Ended, Problem, SessionSpec, Stop, Text
+from auto_build.agents.base import (
+    Abilities,
+    AgentEvent,
+    Doing,
+    Ended,
+    Probe,
+    Problem,
+    SessionSpec,
+    Stop,
+    Text,
+)
 from auto_build.errors import UsageProblem
 from auto_build.process import Processes
 
@@ -209,7 +219,12 @@ class ScriptedAgent:
     script: Script
     processes: Processes
 
-    async def check(self) -> list[Problem]:
+    @property
+    def abilities(self) -> Abilities:
+        """A script is no program of its own."""
+        return Abilities(memory_mb=1)
+
+    async def check(self, probe: Probe) -> list[Problem]:  # noqa: ARG002 - the protocol's
         """A script needs nothing."""
         return []
 
@@ -238,11 +253,23 @@ class ScriptedSession:
             for step in turn.steps if turn else ():
                 yield _announce(step)
                 await self._play(step)
-            yield Ended(Stop.DONE)
+            yield Ended(stop=Stop.DONE)
         except ScriptFails as failure:
-            yield Ended(Stop.ERROR, str(failure))
+            yield Ended(stop=Stop.ERROR, detail=str(failure))
         finally:
             await self.close()
+
+    @property
+    def resumed(self) -> bool:
+        """A script remembers nothing."""
+        return False
+
+    async def steer(self, text: str) -> bool:  # noqa: ARG002 - the protocol's
+        """A script does not listen."""
+        return False
+
+    async def interrupt(self) -> None:
+        """Closing the stream is what stops it."""
 
     async def close(self) -> None:
         """Stop what was spawned."""

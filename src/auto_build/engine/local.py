@@ -10,7 +10,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, assert_never
 
-from auto_build.agents.base import Agent, Doing, Ended, SessionSpec, Stop, Text
+from auto_build.agents.base import (
+    Agent,
+    Began,
+    Denied,
+    Doing,
+    Ended,
+    SessionSpec,
+    Spent,
+    Stop,
+    Text,
+)
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
@@ -138,7 +148,7 @@ class LocalEngine:
         )
         session = await self.agent.start(spec)
         stream = session.prompt(task.prompt)
-        ended = Ended(Stop.CRASHED, "it stopped without a word")
+        ended = Ended(stop=Stop.CRASHED, detail="it stopped without a word")
         limit = asyncio.timeout(self.agent_limit_s)
         try:
             async with limit:
@@ -146,8 +156,10 @@ class LocalEngine:
                     match event:
                         case Ended():
                             ended = event
-                        case Doing() | Text():
+                        case Doing() | Text() | Denied():
                             self.notice(task.chunk.id, event.text[:_NOTICE_LIMIT])
+                        case Began() | Spent():
+                            pass
         except TimeoutError as crash:
             if limit.expired():
                 minutes = self.agent_limit_s / 60
@@ -163,7 +175,7 @@ class LocalEngine:
                 return None
             case Stop.ERROR:
                 return ev.Outcome.AGENT_ERROR, ended.detail
-            case Stop.CRASHED:
+            case _:
                 return ev.Outcome.CRASHED, ended.detail
 
     async def _failed(
