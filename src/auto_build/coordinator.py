@@ -6,7 +6,7 @@ it and takes it down again, and is the Python API that the command line uses.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,63 +18,101 @@ from auto_build.core import events as ev
 from auto_build.core.commands import Command
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import describe_change, is_admissible
-from auto_build.core.scheduler import decide
+from auto_build.core.scheduler import decide, next_wake, out_of_money
 from auto_build.core.state import Running, RunState, step
 from auto_build.core.view import Times, View, build_view, plan_notes
-from auto_build.engine.base import Engine
+from auto_build.engine.base import Engine, Ledger
+from auto_build.engine.briefing import Briefing
+from auto_build.engine.conversation import Patience
 from auto_build.engine.local import LocalEngine
+from auto_build.engine.pauses import Pauses
 from auto_build.errors import AutoBuildError, EnvironmentUnfit
 from auto_build.gate import Gate
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
 from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
-from auto_build.inbox import Inbox
-from auto_build.journal import Journal, RunLock
+from auto_build.inbox import Inbox, NoteFile
+from auto_build.journal import Journal, RunLock, now
+from auto_build.memory import free_mb, too_many
 from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes, end_marked
-from auto_build.settings import Settings, load_settings
+from auto_build.prompts import Prompts, load_instructions
+from auto_build.settings import Settings, load_keys, load_settings
 from auto_build.updates import Listener, Notice, Update
-from auto_build.workspace import PlanWriter, Spec, Workspace
+from auto_build.workspace import HUMAN_INPUT, PlanWriter, Spec, Workspace
 
 _STREAM_LIMIT: Final = 10_000
 
 
-Recorder = Callable[[ev.Event], RunState]
-
-
 async def drive(
-    state: RunState, *, engine: Engine, record: Recorder, slots: int, inbox: Inbox
+    ledger: Ledger, *, engine: Engine, slots: int, inbox: Inbox, max_wait_s: float
 ) -> RunState:
     """Carry the run on until nothing can be done and nothing is under way.
 
     Args:
-        state: where the run stands.
+        ledger: where the run stands, and where what happens is recorded.
         engine: carries out what is decided.
-        record: journals an event and returns the state after it.
         slots: how many chunks may be under way at once.
         inbox: people's wishes.
+        max_wait_s: how long to wait while nobody is at work, for a usage limit to end.
+
+    Raises:
+        EnvironmentUnfit: no agent can work, as without a login.
     """
     async with asyncio.TaskGroup() as group:
         under_way: set[asyncio.Task[ev.Event]] = set()
         wishes = group.create_task(inbox.wait())
         while True:
             begun: list[Command] = []
-            while ready := decide(state, slots=slots):
+            while ready := decide(ledger.state, slots=slots, now=now()):
                 begun.append(ready[0])  # one by one: recording a start may pause the run
-                state = record(ready[0].started)  # before the effect: a crash must leave a trace
-            under_way |= {group.create_task(engine.run(command, state)) for command in begun}
-            if not under_way:
+                ledger.record(ready[0].started)  # before the effect: a crash must leave a trace
+            under_way |= {group.create_task(engine.run(one, ledger.state)) for one in begun}
+            _require_agents(ledger.state)
+            pause_s = _pause_s(ledger, idle=not under_way, max_wait_s=max_wait_s)
+            if not under_way and pause_s is None:
                 wishes.cancel()
-                return state
-            await asyncio.wait({*under_way, wishes}, return_when=asyncio.FIRST_COMPLETED)
+                return ledger.state
+            await asyncio.wait(
+                {*under_way, wishes}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED
+            )
             for task in [task for task in under_way if task.done()]:
                 under_way.remove(task)
-                state = record(task.result())
+                ledger.record(task.result())
             if wishes.done():
-                for wish in wishes.result():
-                    state = record(wish) if is_admissible(state, wish) else state
+                await _grant(wishes.result(), ledger, engine)
                 wishes = group.create_task(inbox.wait())
+
+
+def _pause_s(ledger: Ledger, *, idle: bool, max_wait_s: float) -> float | None:
+    """Return the seconds after which there is something to do although nothing happens."""
+    at = now()
+    wake = next_wake(ledger.state, now=at)
+    if wake is None:
+        return None
+    if idle and wake - at > max_wait_s:
+        hours = max_wait_s / 3600
+        ledger.record(ev.RunPaused(f"the limit lasts longer than max_wait_h = {hours:g} hours"))
+        return None
+    return max(wake - at, 0.0)
+
+
+def _require_agents(state: RunState) -> None:
+    if state.halt:
+        raise EnvironmentUnfit(
+            f"no agent can work: {state.halt}",
+            hint="log in again, or mend the agent's key (auto-build doctor); then run the same"
+            " command: it goes on where it stopped",
+        )
+
+
+async def _grant(wishes: Iterable[ev.Event], ledger: Ledger, engine: Engine) -> None:
+    for wish in wishes:
+        if is_admissible(ledger.state, wish):
+            ledger.record(wish)
+            if isinstance(wish, ev.Steered):
+                await engine.steer(wish.to, wish.text)
 
 
 class SwarmCoordinator:
@@ -136,6 +174,7 @@ class SwarmCoordinator:
         spec = workspace.require_spec(self._wanted)
         file = spec.load_plan(ordered_phases=settings.run.ordered_phases)
         name, chosen = settings.require_agent()
+        prompts = Prompts.load(repo.project)
 
         def tidy() -> None:
             if lost := end_marked({"GIT_CEILING_DIRECTORIES": Worktrees(repo).ceiling}):
@@ -152,7 +191,9 @@ class SwarmCoordinator:
                 spec_dir=spec.folder,
                 processes=processes,
             )
-            await _require_working(agent, _probe(settings, workspace, Worktrees(repo)))
+            keys = load_keys(repo.project, chosen.key_files)
+            environment = _environment(settings, keys)
+            await _require_working(agent, settings, environment, workspace, Worktrees(repo))
             with Journal.open(workspace.state_dir, spec.name) as journal:
                 session = _Session(
                     repo=repo,
@@ -161,6 +202,10 @@ class SwarmCoordinator:
                     spec=spec,
                     settings=settings,
                     agent=agent,
+                    priced=chosen.price is not None,
+                    need_mb=chosen.memory_mb or agent.abilities.memory_mb,
+                    environment=environment,
+                    prompts=prompts,
                     journal=journal,
                     writer=PlanWriter(spec.plan_path, workspace.state_dir),
                     tell=self._tell,
@@ -195,16 +240,24 @@ class SwarmCoordinator:
             queue.put_nowait(update)
 
 
-def _probe(settings: Settings, workspace: Workspace, worktrees: Worktrees) -> Probe:
-    folder = workspace.state_dir / "probe"
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = Environment(os.environ, settings.environment.passed, settings.environment.set)
-    env = environment.for_agent(Seat("", "", 0, 0), worktrees.ceiling)
-    models = (settings.run.model,) if settings.run.model else ()
-    return Probe(env=env, folder=folder, models=models)
+def _environment(settings: Settings, keys: Mapping[str, str]) -> Environment:
+    own = settings.environment
+    return Environment(os.environ, own.passed, own.set, keys)
 
 
-async def _require_working(agent: Agent, probe: Probe) -> None:
+async def _require_working(
+    agent: Agent,
+    settings: Settings,
+    environment: Environment,
+    workspace: Workspace,
+    worktrees: Worktrees,
+) -> None:
+    """Find what keeps the agent from working before anything is made or paid for."""
+    probe = Probe(
+        env=environment.for_agent(Seat("", "", 0, 0), worktrees.ceiling),
+        folder=workspace.probe_dir(),
+        models=settings.models_of_a_run,
+    )
     problems = await agent.check(probe)
     if problems:
         raise EnvironmentUnfit(
@@ -223,10 +276,14 @@ class _Session:
     spec: Spec
     settings: Settings
     agent: Agent
+    priced: bool
+    need_mb: int
+    environment: Environment
+    prompts: Prompts
     journal: Journal
     writer: PlanWriter
     tell: Listener
-    state: RunState | None = None
+    current: RunState | None = None
     times: Times = field(default_factory=Times)
     sessions_left: int | None = None
     warned: str = ""
@@ -234,22 +291,36 @@ class _Session:
     async def run(self, file: PlanFile) -> View:
         """Take the build as far as it goes."""
         self.sessions_left = self.settings.run.max_iterations
-        self.state, self.times = fold(self.journal.history())
+        self.current, self.times = fold(self.journal.history())
         engine = self._engine()
         await self._prepare(file)
-        inbox = Inbox(self.workspace.state_dir, self.spec.name)
+        inbox = Inbox(self.workspace.state_dir, self.spec.name, self._note_file())
         for wish in inbox.take():
-            if is_admissible(self._require_state(), wish):
+            if is_admissible(self.state, wish):
                 self.record(wish)
+        run = self.settings.run
         async with self._opened(engine):
             await drive(
-                self._require_state(),
+                self,
                 engine=engine,
-                record=self.record,
-                slots=self.settings.run.parallel,
+                slots=run.parallel,
                 inbox=inbox,
+                max_wait_s=run.max_wait_h * 3600,
             )
+            if why := out_of_money(self.state, slots=run.parallel):
+                self.record(ev.RunPaused(why))
         return self.view()
+
+    @property
+    def state(self) -> RunState:
+        """How things stand."""
+        if self.current is None:
+            raise AssertionError("the run was not begun")
+        return self.current
+
+    def _note_file(self) -> NoteFile:
+        said = [note.text for note in self.state.notes if note.file]
+        return NoteFile(self.spec.folder / HUMAN_INPUT, said[-1] if said else "")
 
     async def _prepare(self, file: PlanFile) -> None:
         """Make what the run stands on, and record what changed while nobody was watching."""
@@ -258,33 +329,46 @@ class _Session:
             self._say(text, warning=True)
 
         ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn)
-        await ground.lay(self.state)
-        await ground.keep_leftovers(self.state)
+        await ground.lay(self.current)
+        await ground.keep_leftovers(self.current)
         await ground.warn_of_unsaved()
-        for event in await ground.find_news(self.state, file):
-            if isinstance(event, ev.PlanChanged) and self.state:
-                self._say(f"the plan was edited: {describe_change(self.state.plan, event.plan)}")
+        for event in await ground.find_news(self.current, file):
+            if isinstance(event, ev.PlanChanged) and self.current:
+                self._say(f"the plan was edited: {describe_change(self.current.plan, event.plan)}")
             self.record(event)
+        for warning in self._doubts():
+            warn(warning)
         for hint in file.hints:
             if hint.aloud:
                 warn(hint.what)
 
+    def _doubts(self) -> Iterator[str]:
+        """Yield what may go wrong with the agents, as far as it can be told before."""
+        run = self.settings.run
+        if crowded := too_many(run.parallel, self.need_mb, free_mb()):
+            yield crowded
+        bounded = run.max_cost is not None or run.max_chunk_cost is not None
+        if bounded and not (self.priced or self.agent.abilities.reports_cost):
+            yield (
+                f"agent {self.agent.name!r} does not say what it costs, so that no budget can hold"
+                f" it: give it a price under [agents.{self.agent.name}] in auto-build.toml"
+            )
+
     def view(self) -> View:
-        """Return how things stand."""
-        return build_view(self.spec.name, self._require_state(), self.times)
+        """Return how things stand, as screens show it."""
+        return build_view(self.spec.name, self.state, self.times)
 
     def record(self, event: ev.Event) -> RunState:
         """Journal one event, show it, and return the state after it."""
-        after = step(self.state, event)
+        after = step(self.current, event)
         record = self.journal.append(event)
-        self.state = after
+        self.current = after
         self.times = self.times.seen(record.at, event)
-        state = self._require_state()
-        self._write_plan(state)
-        self.tell(Update(record, state, self.view()))
-        if isinstance(event, ev.AttemptStarted | ev.RepairStarted):
+        self._write_plan(self.state)
+        self.tell(Update(record, self.state, self.view()))
+        if isinstance(event, ev.AttemptStarted | ev.RepairStarted | ev.ResumeStarted):
             self._count_session()
-        return self._require_state()
+        return self.state
 
     def _count_session(self) -> None:
         if self.sessions_left is None:
@@ -294,11 +378,6 @@ class _Session:
             limit = self.settings.run.max_iterations
             self.record(ev.RunPaused(f"the limit of {limit} agent sessions is reached"))
 
-    def _require_state(self) -> RunState:
-        if self.state is None:
-            raise AssertionError("the run was not begun")
-        return self.state
-
     def _write_plan(self, state: RunState) -> None:
         warning = self.writer.write(plan_notes(state))
         if warning and warning != self.warned:
@@ -306,16 +385,13 @@ class _Session:
         self.warned = warning
 
     def _say(self, text: str, *, chunk: str = "", warning: bool = False) -> None:
-        view = self.view() if self.state else None
-        self.tell(Update(Notice(chunk, text, warning), self.state, view))
+        view = self.view() if self.current else None
+        self.tell(Update(Notice(chunk, text, warning), self.current, view))
 
     def _engine(self) -> LocalEngine:
         run = self.settings.run
         logs = self.workspace.logs_dir(ref_part(self.spec.name))
         logs.mkdir(parents=True, exist_ok=True)
-        environment = Environment(
-            os.environ, self.settings.environment.passed, self.settings.environment.set
-        )
 
         def notice(chunk: str, text: str) -> None:
             self._say(text, chunk=chunk)
@@ -323,23 +399,34 @@ class _Session:
         gate = Gate(
             repo=self.repo,
             worktrees=self.worktrees,
-            environment=environment,
+            environment=self.environment,
             spec=self.spec.name,
             checks=self.settings.gate.checks,
             limit_s=run.check_timeout_min * 60,
             logs=logs,
             notice=notice,
         )
+        briefing = Briefing(
+            prompts=self.prompts,
+            spec=self.spec.name,
+            spec_text=self.spec.load_text,
+            instructions=load_instructions(self.repo.project),
+            checks=self.settings.gate.checks,
+        )
         return LocalEngine(
             repo=self.repo,
             worktrees=self.worktrees,
             gate=gate,
             agent=self.agent,
-            environment=environment,
+            environment=self.environment,
+            ledger=self,
+            briefing=briefing,
             spec=self.spec.name,
-            spec_text=self.spec.load_text(),
-            model=run.model,
-            agent_limit_s=run.agent_timeout_min * 60,
+            model=self.settings.model_for("work"),
+            repair_model=self.settings.model_for("repair"),
+            patience=Patience(limit_s=run.agent_timeout_min * 60, idle_s=run.idle_timeout_min * 60),
+            pauses=Pauses(run.pause_s),
+            clock=now,
             logs=logs,
             notice=notice,
         )
@@ -347,7 +434,15 @@ class _Session:
     @asynccontextmanager
     async def _opened(self, engine: LocalEngine) -> AsyncIterator[None]:
         run = self.settings.run
-        self.record(ev.SessionOpened(run.parallel, run.repair_rounds))
+        self.record(
+            ev.SessionOpened(
+                slots=run.parallel,
+                repair_rounds=run.repair_rounds,
+                retries=run.retries,
+                max_cost=run.max_cost,
+                chunk_cost=run.max_chunk_cost,
+            )
+        )
         try:
             yield
         except asyncio.CancelledError:
@@ -366,9 +461,9 @@ class _Session:
 
     async def _close(self, engine: LocalEngine, ending: ev.Ending) -> None:
         """Keep what agents that were cut off have left, then give up the slots and the run."""
-        for chunk, now in self._require_state().live.items():
-            if isinstance(now, Running):
-                await engine.salvage(chunk, now.attempt.number, now.attempt.slot)
+        for chunk, one in self.state.live.items():
+            if isinstance(one, Running):
+                await engine.salvage(chunk, one.attempt.number, one.attempt.slot)
         if not self.settings.run.keep_worktrees:
             for slot in self.worktrees.slots():
                 await self.worktrees.remove(self.worktrees.slot_path(slot))

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +15,10 @@ from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
 from auto_build.journal import find_holder
+from auto_build.memory import free_mb, too_many
+from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
-from auto_build.settings import Settings, load_settings
+from auto_build.settings import Settings, load_keys, load_settings
 from auto_build.workspace import Workspace
 
 _FIRST_SPEC: Final = "put spec.md and implementation_plan.json into auto-build/specs/001-name/"
@@ -96,20 +98,37 @@ async def _agent(
     if settings.agents[name].kind == "scripted":
         yield Finding(Health.GOOD, f"agent {name!r} is scripted: it needs no program")
         return
-    agent = build_agent(
-        name,
-        settings.agents[name],
-        project=workspace.project,
-        spec_dir=workspace.specs_dir,
-        processes=processes,
-    )
-    probe = Probe(env=dict(os.environ), folder=workspace.state_dir)
-    problems = await agent.check(probe)
     health = Health.BAD if name == chosen else Health.NOTE
+    try:
+        agent = build_agent(
+            name,
+            settings.agents[name],
+            project=workspace.project,
+            spec_dir=workspace.specs_dir,
+            processes=processes,
+        )
+        keys = load_keys(workspace.project, settings.agents[name].key_files)
+        problems = await agent.check(_probe(name, chosen, settings, keys, workspace))
+    except AutoBuildError as error:
+        yield Finding(health, str(error), error.hint)
+        return
     for problem in problems:
         yield Finding(health, problem.what, problem.hint)
     if not problems:
         yield Finding(Health.GOOD, f"agent {name!r} is installed")
+    if name == chosen:
+        need_mb = settings.agents[name].memory_mb or agent.abilities.memory_mb
+        if crowded := too_many(settings.run.parallel, need_mb, free_mb()):
+            yield Finding(Health.NOTE, crowded, "see `parallel` and `memory_mb` in the settings")
+
+
+def _probe(
+    name: str, chosen: str, settings: Settings, keys: Mapping[str, str], workspace: Workspace
+) -> Probe:
+    own = settings.environment
+    env = Environment(os.environ, own.passed, own.set, keys).for_agent(Seat("", "", 0, 0), "")
+    models = settings.models_of_a_run if name == chosen else ()
+    return Probe(env=env, folder=workspace.probe_dir(), models=models)
 
 
 def _specs(workspace: Workspace) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from auto_build.errors import UsageProblem
+from auto_build.errors import EnvironmentUnfit, UsageProblem
 
 FILE: Final = "auto-build.toml"
 _PYPROJECT: Final = "pyproject.toml"
@@ -34,17 +34,34 @@ class _Table(BaseModel):
 
 
 class RunSettings(_Table):
-    """How a build is run. Times are minutes."""
+    """How a build is run.
+
+    Times are in the unit at the end of the name; costs are US dollars, for the run and for a chunk.
+    """
 
     parallel: int = Field(default=2, ge=1, le=64)
     agent: str = ""
     model: str = ""
     repair_rounds: int = Field(default=2, ge=0, le=20)
+    retries: int = Field(default=2, ge=0, le=20)
+    max_cost: float | None = Field(default=None, gt=0)
+    max_chunk_cost: float | None = Field(default=None, gt=0)
     agent_timeout_min: float = Field(default=60.0, gt=0)
+    idle_timeout_min: float = Field(default=15.0, gt=0)
+    pause_s: float = Field(default=20.0, gt=0)
+    max_wait_h: float = Field(default=24.0, ge=0)
     check_timeout_min: float = Field(default=15.0, gt=0)
     max_iterations: int | None = Field(default=None, ge=1)
     keep_worktrees: bool = False
     ordered_phases: bool = False
+
+
+class ModelSettings(_Table):
+    """Which model for which job, where it is not the one of [run]."""
+
+    plan: str = ""
+    work: str = ""
+    repair: str = ""
 
 
 class GateSettings(_Table):
@@ -146,9 +163,27 @@ class Settings(_Table):
     """Everything that can be set."""
 
     run: RunSettings = RunSettings()
+    models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
+
+    def model_for(self, job: Literal["plan", "work", "repair"]) -> str:
+        """Return the model for a job; empty where the agent's own default is meant."""
+        models = self.models
+        match job:
+            case "plan":
+                return models.plan or self.run.model
+            case "work":
+                return models.work or self.run.model
+            case "repair":
+                return models.repair or models.work or self.run.model
+
+    @property
+    def models_of_a_run(self) -> tuple[str, ...]:
+        """Every model that a build may ask for, once each."""
+        named = (self.model_for("work"), self.model_for("repair"))
+        return tuple(dict.fromkeys(model for model in named if model))
 
     def require_agent(self) -> tuple[str, AnyAgent]:
         """Return the chosen agent's name and settings.
@@ -207,6 +242,32 @@ def load_settings(
             f"the settings in {where} cannot be used:\n  " + "\n  ".join(lines),
             hint="the settings guide of auto-build lists every key",
         ) from error
+
+
+def load_keys(project: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """Read the values of variables that are kept in files; a relative path is the project's.
+
+    Raises:
+        EnvironmentUnfit: a file cannot be read, or holds no key; all such files at once.
+    """
+    found: dict[str, str] = {}
+    wrong: list[str] = []
+    for name, where in files.items():
+        path = project / Path(where).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            wrong.append(f"{name}: {path} cannot be read: {getattr(error, 'strerror', error)}")
+            continue
+        if not text or "\n" in text or "\x00" in text:
+            wrong.append(f"{name}: {path} must hold the key and nothing else, on one line")
+        found[name] = text
+    if wrong:
+        raise EnvironmentUnfit(
+            "a key of the agent is not there:\n  " + "\n  ".join(wrong),
+            hint=f"mend the file, or key_files of the agent in {FILE}",
+        )
+    return found
 
 
 def _load_table(project: Path) -> tuple[str, dict[str, Any]]:

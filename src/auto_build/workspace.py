@@ -20,6 +20,7 @@ from auto_build.errors import EnvironmentUnfit, UsageProblem
 HOME: Final = "auto-build"
 PLAN: Final = "implementation_plan.json"
 SPEC: Final = "spec.md"
+HUMAN_INPUT: Final = "HUMAN_INPUT.md"
 
 
 class PlanProblem(UsageProblem):
@@ -88,6 +89,15 @@ class Workspace:
     def logs_dir(self, spec: str) -> Path:
         """The folder of a build's logs."""
         return self.state_dir / "logs" / spec
+
+    def probe_dir(self) -> Path:
+        """Return an empty folder in which programs can be looked at."""
+        folder = self.state_dir / "probe"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentUnfit(f"the probe folder {folder} cannot be made: {error.strerror}") from error
+        return folder
 
     def specs(self) -> tuple[Spec, ...]:
         """Return every spec, by name."""

@@ -9,18 +9,20 @@ from hypothesis import strategies as st
 
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim
-from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan, find_flaws
 from auto_build.core.reconcile import is_admissible
 from auto_build.core.scheduler import decide, lost
 from auto_build.core.state import RunState, apply, start
+from auto_build.core.usage import CostSource, Usage
 
 # commit ids: which, never matters
 BASE, HEAD, WORK, CANDIDATE = "ba5e", "4ead", "3042", "ca4d"
 # few enough to collide often, and once nothing
 CLAIMED = (("a",), ("b",), ("c",), ("d", "e"), ("f/",), ("f/x",), ("*.py",), ("[ab]",), ("g",), ())
 TOUCHED = ("a", "A", "b", "c", "d", "e", "f/x", "g", "x.py", "new", "~odd")
-MOST_STEPS = 400
+MOST_STEPS = 1_000
+REQUEST = 0.07  # US dollars: the most that one model request costs
 
 
 # --- plans and events in a few words -------------------------------------------------------------
@@ -59,9 +61,9 @@ def passed(chunk: ChunkId) -> ev.CandidatePassed:
     return ev.CandidatePassed(chunk, CANDIDATE, HEAD)
 
 
-def rejected(chunk: ChunkId) -> ev.CandidateRejected:
-    """Return the fact that a candidate is red."""
-    return ev.CandidateRejected(chunk, CANDIDATE, HEAD, WORK, "1 failed")
+def rejected(chunk: ChunkId, says: str = "1 failed") -> ev.CandidateRejected:
+    """Return the fact that a candidate is red, and what its check says."""
+    return ev.CandidateRejected(chunk, CANDIDATE, HEAD, WORK, says)
 
 
 def conflicted(chunk: ChunkId, *paths: str) -> ev.CandidateConflicted:
@@ -152,11 +154,11 @@ class Build:
     under_way: list[Command] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, plan: Plan, *, slots: int, repair_rounds: int) -> Self:
+    def begin(cls, plan: Plan, opened: ev.SessionOpened) -> Self:
         """Return a run of which nothing was done yet."""
         started = ev.RunStarted(plan, BASE)
-        build = cls(slots, [started], [start(started)])
-        build.record(ev.SessionOpened(slots, repair_rounds))
+        build = cls(opened.slots, [started], [start(started)])
+        build.record(opened)
         return build
 
     @property
@@ -194,7 +196,7 @@ def builds(draw: st.DrawFn) -> Build:
     """
     plan = draw(plans())
     chance = Random(f"{draw(st.integers(0, 99))} {plan}")
-    build = Build.begin(plan, slots=chance.randint(1, 4), repair_rounds=chance.randint(0, 2))
+    build = Build.begin(plan, _bounds(chance, chance.randint(1, 4)))
     interruptions = chance.randint(0, 4)
     for _ in range(MOST_STEPS):
         build.advance()
@@ -203,7 +205,8 @@ def builds(draw: st.DrawFn) -> Build:
             _interrupt(chance, build)
         elif build.under_way:
             command = build.under_way.pop(chance.randrange(len(build.under_way)))
-            build.record(_outcome(chance, command))
+            for event in _outcome(chance, command, build.state):
+                build.record(event)
         else:
             return build
     raise AssertionError(f"no end in {MOST_STEPS} steps")
@@ -216,7 +219,7 @@ def _interrupt(chance: Random, build: Build) -> None:
             for event in lost(build.state):
                 build.record(event)
             build.under_way.clear()
-            build.record(ev.SessionOpened(build.slots, chance.randint(0, 2)))
+            build.record(_bounds(chance, build.slots))
         case "pause":
             build.wish(ev.RunPaused("log in again"))
         case "reset":
@@ -225,17 +228,54 @@ def _interrupt(chance: Random, build: Build) -> None:
             build.wish(ev.ChunkSkipped(one, "done by hand"))
 
 
-def _outcome(chance: Random, command: Command) -> ev.Event:
+def _bounds(chance: Random, slots: int) -> ev.SessionOpened:
+    return ev.SessionOpened(
+        slots=slots,
+        repair_rounds=chance.randint(0, 2),
+        retries=chance.randint(0, 2),
+        max_cost=chance.choice((None, None, 1.0, 20.0)),
+        chunk_cost=chance.choice((None, None, 0.5)),
+    )
+
+
+def _outcome(chance: Random, command: Command, state: RunState) -> Iterator[ev.Event]:
     one, all_is_well = command.chunk, chance.random() < 0.75
     match command:
-        case StartAttempt() | Repair():
-            if all_is_well:
-                return captured(one, *chance.sample(TOUCHED, chance.randint(0, 3)))
-            ending = chance.choice((ev.Outcome.NO_CHANGE, ev.Outcome.AGENT_ERROR))
-            return ev.AttemptEnded(one, ending, "it says")
+        case StartAttempt() | Repair() | Resume():
+            yield from _session(chance, command, state, all_is_well=all_is_well)
         case Gate():
             if all_is_well:
-                return passed(one)
-            return chance.choice((rejected(one), conflicted(one, *chance.sample(TOUCHED, 1))))
+                yield passed(one)
+            else:
+                says = chance.choice(("x is wrong", "y is wrong", "z is wrong"))
+                bad = (rejected(one, says), conflicted(one, *chance.sample(TOUCHED, 1)))
+                yield chance.choice(bad)
         case Land():
-            return landed(one) if all_is_well else ev.LandingVoided(one, HEAD)
+            yield landed(one) if all_is_well else ev.LandingVoided(one, HEAD)
+
+
+def _session(
+    chance: Random, command: StartAttempt | Repair | Resume, state: RunState, *, all_is_well: bool
+) -> Iterator[ev.Event]:
+    """Tell what an agent does that is stopped as soon as it has spent what it may."""
+    one, spent = command.chunk, 0.0
+    session = f"session of attempt {command.attempt}"
+    if chance.random() < 0.7:
+        yield ev.ConversationBegan(one, session, BASE)
+    before = state.usage.get(one, {}).get(session, Usage()).cost_usd or 0.0
+    for _ in range(chance.randint(0, 9)):
+        spent += chance.uniform(0.0, REQUEST)
+        used = Usage(cost_usd=before + spent, output_tokens=1, source=CostSource.AGENT)
+        yield ev.UsageReported(one, session, used)
+        if command.budget is not None and spent >= command.budget:
+            yield _failed(one, ev.Outcome.BUDGET, "it may not spend more")
+            return
+    if all_is_well:
+        yield captured(one, *chance.sample(TOUCHED, chance.randint(0, 3)))
+    else:
+        ending = chance.choice([each for each in ev.Outcome if each is not ev.Outcome.BUDGET])
+        yield _failed(one, ending, chance.choice(("it says", "it shouts", "it is silent")))
+
+
+def _failed(one: ChunkId, outcome: ev.Outcome, why: str) -> ev.AttemptEnded:
+    return ev.AttemptEnded(one, outcome, why, base=BASE, commit=WORK, until=50.0)

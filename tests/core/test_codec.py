@@ -17,6 +17,7 @@ from auto_build.core.plan import (
     Verification,
     VerificationKind,
 )
+from auto_build.core.usage import CostSource, Usage
 
 Json = Any
 
@@ -55,19 +56,27 @@ RED = ev.CheckResult("make", passed=False, code=2, seconds=0.5, output="✗\x1b[
 STOPPED = ev.CheckResult("make", passed=False, code=None, seconds=900.0)
 EVENTS: list[ev.Event] = [
     ev.RunStarted(PLAN, "base", landed={A: "c0ffee"}, attempts={A: 3}),
-    ev.SessionOpened(slots=3, repair_rounds=2),
+    ev.SessionOpened(3, 2, retries=2, max_cost=10.0, chunk_cost=2.5),
     *(ev.SessionClosed(ending) for ending in ev.Ending),
     ev.PlanChanged(PLAN, attempts={A: 1}),
     ev.RunPaused("lunch"),
     ev.RunMerged("main", "c0ffee"),
     ev.RunDiscarded("refs/auto-build/discarded/1"),
+    ev.Steered("use the new API", to=A),
+    ev.Steered("be brief", file=True),
     ev.ChunkReset(A, "again"),
     ev.ChunkSkipped(A, "no need"),
     ev.AttemptStarted(A, 2, 1, alone=True),
     ev.RepairStarted(A, 1),
+    ev.ResumeStarted(A, budget=1.25),
+    ev.ConversationBegan(A, "c0de", "base"),
+    ev.UsageReported(A, "c0de", Usage(input_tokens=9, cost_usd=0.1, source=CostSource.AGENT)),
     ev.AttemptLost(A),
     ev.WorkCaptured(A, "base", "commit", "pin", ("a.py", "ü b\n.py"), 12.5),
-    *(ev.AttemptEnded(A, outcome, "it said no", 3.0) for outcome in ev.Outcome),
+    *(
+        ev.AttemptEnded(A, outcome, "it said no", 3.0, "pin", "base", "commit", 1.5e9)
+        for outcome in ev.Outcome
+    ),
     ev.GateStarted(A),
     ev.GateLost(A),
     ev.CandidatePassed(A, "candidate", "head", (RED, STOPPED), "look at it", replayed=True),

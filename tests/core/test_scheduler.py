@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from auto_build.core import events as ev
 from auto_build.core.claims import first_overlap
-from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
 from auto_build.core.plan import ChunkId, Plan
-from auto_build.core.scheduler import blocked, decide, lost, waits_for
+from auto_build.core.scheduler import blocked, decide, lost, out_of_money, waits_for
 from auto_build.core.state import (
     Done,
     Failed,
@@ -108,13 +108,13 @@ def test_one_candidate_at_a_time_is_between_gate_and_staging(build: Build) -> No
 def test_there_is_always_something_to_do_or_the_end_is_explained(build: Build) -> None:
     for state in build.states:
         under_way = any(isinstance(now, UNDER_WAY) for now in state.live.values())
-        assert under_way or decide(state, slots=build.slots) or _is_explained(state)
+        assert under_way or decide(state, slots=build.slots) or _is_explained(state, build.slots)
     assert decide(build.state, slots=build.slots) == ()
 
 
-def _is_explained(state: RunState) -> bool:
+def _is_explained(state: RunState, slots: int) -> bool:
     stuck = blocked(state)
-    return bool(state.paused) or all(
+    return bool(state.paused or state.halt or out_of_money(state, slots=slots)) or all(
         isinstance(now, Done | Failed) or one in stuck for one, now in state.chunks.items()
     )
 
@@ -158,7 +158,7 @@ def test_where_all_goes_well_every_chunk_lands(plan: Plan, slots: int) -> None:
 
 def _well(command: Command) -> ev.Event:
     match command:
-        case StartAttempt() | Repair():
+        case StartAttempt() | Repair() | Resume():
             return captured(command.chunk)
         case Gate():
             return passed(command.chunk)
@@ -294,8 +294,9 @@ def test_staging_moved_by_somebody_else_means_the_gate_again() -> None:
 def test_red_work_goes_back_to_its_agent_a_bounded_number_of_times(rounds: int) -> None:
     run = carry_out(begun(phase("p", chunk("a", "a")), repair_rounds=rounds), slots=1)
     for number in range(1, rounds + 1):
-        run = play(run, captured(A), ev.GateStarted(A), rejected(A))
-        again = Repair(A, 1, number, slot=1, commit=WORK, head=HEAD, feedback="1 failed")
+        says = f"test_{'abc'[number - 1]} failed"
+        run = play(run, captured(A), ev.GateStarted(A), rejected(A, says))
+        again = Repair(A, 1, number, slot=1, commit=WORK, head=HEAD, feedback=says)
         assert decide(run, slots=1) == (again,)
         run = carry_out(run, slots=1)
     run = play(run, captured(A), ev.GateStarted(A), rejected(A))

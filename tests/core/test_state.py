@@ -25,6 +25,7 @@ from auto_build.core.state import (
     replay,
     start,
 )
+from auto_build.core.usage import Usage
 from tests.core.strategies import (
     BASE,
     HEAD,
@@ -81,6 +82,9 @@ def _of_chunk(one: ChunkId) -> list[ev.ChunkEvent]:
     return [
         ev.AttemptStarted(one, 1, 1),
         ev.RepairStarted(one, 1),
+        ev.ResumeStarted(one),
+        ev.ConversationBegan(one, "c0de", BASE),
+        ev.UsageReported(one, "c0de", Usage(cost_usd=0.5)),
         ev.AttemptLost(one),
         captured(one, "src/x.py"),
         ev.AttemptEnded(one, ev.Outcome.TIMEOUT, "after 60 min"),
@@ -111,7 +115,8 @@ def test_the_queue_holds_each_chunk_from_its_capture_to_its_verdict_once(build: 
 MOVES = {
     "pending": {"AttemptStarted"},
     "set aside": {"AttemptStarted"},
-    "running": {"WorkCaptured", "AttemptEnded", "AttemptLost"},
+    "running": {"WorkCaptured", "AttemptEnded", "AttemptLost", "ConversationBegan"},
+    "parked": {"ResumeStarted"},
     "queued": {"GateStarted"},
     "gating": {"GateLost", "CandidatePassed", "CandidateRejected", "CandidateConflicted"},
     "rejected": {"RepairStarted"},
@@ -121,7 +126,7 @@ MOVES = {
     "skipped": set(),
     "failed": set(),
 }
-WORDS_FROM_OUTSIDE = {"ChunkReset", "ChunkSkipped"}
+WORDS_FROM_OUTSIDE = {"ChunkReset", "ChunkSkipped", "UsageReported"}
 
 
 def _in_each_state() -> dict[str, RunState]:
@@ -135,6 +140,7 @@ def _in_each_state() -> dict[str, RunState]:
         "pending": pending,
         "set aside": play(gating, conflicted(A, "a")),
         "running": running,
+        "parked": play(running, ev.AttemptEnded(A, ev.Outcome.RATE_LIMIT, "", until=9.0)),
         "queued": queued,
         "gating": gating,
         "rejected": play(gating, rejected(A)),

@@ -18,9 +18,12 @@ from auto_build.core.events import Outcome
 from auto_build.errors import AutoBuildError
 from auto_build.policy.environment import AGENT, BASE, Environment, Seat
 from auto_build.settings import (
+    AcpAgent,
+    ClaudeAgent,
     CommandAgent,
     EnvironmentSettings,
     GateSettings,
+    ModelSettings,
     RunSettings,
     ScriptedAgent,
     Settings,
@@ -64,7 +67,8 @@ def test_every_error_is_explained_in_the_guide() -> None:
         ("`[run]`", [RunSettings]),
         ("`[gate]`", [GateSettings]),
         ("`[environment]`", [EnvironmentSettings]),
-        ("`[agents.NAME]`", [CommandAgent, ScriptedAgent]),
+        ("`[models]`", [ModelSettings]),
+        ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),
     ],
 )
 def test_the_settings_guide_lists_every_key_with_its_default(

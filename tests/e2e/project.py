@@ -82,6 +82,29 @@ def crash(text: str = "a bug in the agent") -> Step:
     return {"do": "raise", "text": text}
 
 
+def limit(reset_in_s: float | None = None) -> Step:
+    """Run into a usage limit."""
+    return {"do": "limit", "reset_in_s": reset_in_s, "text": "five hours are used up"}
+
+
+def stop(why: str, text: str = "so it is") -> Step:
+    """End for a reason that an agent can have."""
+    return {"do": "stop", "stop": why, "text": text}
+
+
+def ask(question: str) -> Step:
+    return {"do": "ask", "text": question}
+
+
+def spend(cost_usd: float | None = None, *, tokens: int = 100) -> Step:
+    return {"do": "spend", "output_tokens": tokens, "cost_usd": cost_usd}
+
+
+def hear(path: str) -> Step:
+    """Wait to be told something, and note it in a file."""
+    return {"do": "hear", "path": path}
+
+
 def chunk(
     name: str,
     *,
@@ -121,6 +144,10 @@ class Report:
     @property
     def events(self) -> list[Event]:
         return [one.what.event for one in self.updates if isinstance(one.what, Record)]
+
+    @property
+    def records(self) -> list[Record]:
+        return [one.what for one in self.updates if isinstance(one.what, Record)]
 
     @property
     def notices(self) -> list[Notice]:
@@ -173,6 +200,7 @@ class Project:
 
     path: Path
     allowed_slots: tuple[str, ...] = ()
+    remembers: bool = False
     _turns: dict[str, list[Json]] = field(default_factory=dict)
     _seen: "Fingerprint | None" = None
 
@@ -236,10 +264,17 @@ class Project:
         *steps: Step,
         attempt: int = 0,
         round: int = 0,  # noqa: A002 - the script's own word
+        resumed: bool | None = None,
         spec: str = SPEC,
     ) -> None:
-        """Say what the agent does when it is given a chunk."""
-        turn = {"chunk": name, "attempt": attempt, "round": round, "steps": list(steps)}
+        """Say what the agent does when it is given a chunk, or goes on with it."""
+        turn = {
+            "chunk": name,
+            "attempt": attempt,
+            "round": round,
+            "resumed": resumed,
+            "steps": list(steps),
+        }
         self._turns.setdefault(spec, []).append(turn)
         self._write_script(spec)
 
@@ -249,7 +284,8 @@ class Project:
         self._write_script(spec)
 
     def _write_script(self, spec: str) -> None:
-        body = json.dumps({"turn": self._turns.get(spec, [])}, indent=1)
+        script = {"remembers": self.remembers, "turn": self._turns.get(spec, [])}
+        body = json.dumps(script, indent=1)
         self.write(f"{_SPECS}{spec}/script.json", body)
 
     def settings(self, text: str) -> None:
@@ -430,6 +466,8 @@ _SETTINGS = """
 [run]
 check_timeout_min = 1
 agent_timeout_min = 1
+retries = 0
+pause_s = 0.2
 [agents.scripted]
 kind = "scripted"
 script = "{spec_dir}/script.json"

@@ -1,6 +1,5 @@
 """The commands as a user types them, in a repository of his own: their words and exit codes."""
 
-import json
 import os
 import shutil
 import signal
@@ -9,51 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.e2e.commands import LIMIT_S, auto_build, run_py, type_in
 from tests.e2e.project import SPEC, Project, chunk, fail, phase, run_git, sleep, write
-
-_LIMIT_S = 60.0
-
-
-class Typed:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
-        self.code = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr
-        assert "Traceback" not in self.err, self.err
-
-    @property
-    def value(self) -> Any:
-        """The JSON value that it printed."""
-        return json.loads(self.out)
-
-
-def type_in(project: Path, *argv: str, env: dict[str, str] | None = None, said: str = "") -> Typed:
-    """Type a command in a folder."""
-    return Typed(
-        subprocess.run(
-            argv,
-            cwd=project,
-            env={**os.environ, **(env or {})},
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-        )
-    )
-
-
-def auto_build(project: Project, *args: str, **more: Any) -> Typed:
-    return type_in(project.path, sys.executable, "-m", "auto_build", *args, **more)
-
-
-def run_py(project: Project, *args: str, **more: Any) -> Typed:
-    return type_in(project.path, sys.executable, "auto-build/run.py", *args, **more)
 
 
 @pytest.fixture
@@ -200,7 +159,7 @@ def test_a_second_run_is_told_who_holds_the_lock_and_the_status_works_meanwhile(
         assert "running" in auto_build(project, "status", "001").out
         assert auto_build(project, "discard", "001", "--yes").code == 4
         first.send_signal(signal.SIGINT)
-        assert first.wait(_LIMIT_S) == 130
+        assert first.wait(LIMIT_S) == 130
     assert auto_build(project, "status", "001", "--json").value["build"]["open"] is False
 
 
@@ -209,7 +168,7 @@ def test_sigterm_stops_a_run_so_that_it_can_go_on(project: Project) -> None:
     project.agent("1-1", sleep(30), write("x.py"))
     with _running(project) as first:
         first.terminate()
-        assert first.wait(_LIMIT_S) == 130
+        assert first.wait(LIMIT_S) == 130
     project.agent_forgets()
     project.agent("1-1", write("x.py"))
     assert auto_build(project, "run", "001").code == 0
@@ -443,7 +402,7 @@ def test_doctor_says_how_to_mend_what_a_killed_run_left(project: Project) -> Non
     project.agent("1-1", sleep(30))
     with _running(project) as first:
         first.kill()
-        first.wait(_LIMIT_S)
+        first.wait(LIMIT_S)
     told = auto_build(project, "doctor")
     assert told.code == 0, told.out
     assert "was killed" in told.out

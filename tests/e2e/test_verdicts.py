@@ -154,9 +154,8 @@ async def test_an_agent_that_ends_badly_keeps_what_it_made(
 
     ended = report.only(ev.AttemptEnded)
     assert ended.outcome is outcome
-    assert ended.detail.rpartition("kept as ")[2] in {
-        f"refs/auto-build/attempts/{pin}" for pin in project.pins()
-    }
+    assert ended.pin in {f"refs/auto-build/attempts/{pin}" for pin in project.pins()}
+    assert f"kept as {ended.pin}" in report.row("one").note
     assert project.pin_holding("one.py") == "half\n"
     assert project.landings() == []
 

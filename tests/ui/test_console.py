@@ -2,6 +2,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -169,12 +170,27 @@ def test_a_red_gate_says_which_command_and_what_comes_of_it(story: Story) -> Non
     rejected = ev.CandidateRejected(A, "c", "h", "w", "$ pytest", (red,))
     story.start(A).capture(A).tell(rejected)
     assert told(story)[-1] == ("✗ red        1-1    pytest tests/x.py: exit code 1 → repair 1 of 2")
-    for round_ in (1, 2):
-        story.tell(ev.RepairStarted(A, round_)).capture(A).tell(rejected)
+    for round_, feedback in ((1, "$ pytest: a"), (2, "$ pytest: b")):
+        red_again = replace(rejected, feedback=feedback)
+        story.tell(ev.RepairStarted(A, round_)).capture(A).tell(red_again)
     assert told(story)[-2:] == [
         "✗ failed     1-1    still red, and no repair round is left",
         "! blocks     1-1    cannot start without it: 2-1",
     ]
+
+
+def test_a_gate_that_is_red_in_the_same_way_after_a_repair_says_so(story: Story) -> None:
+    rejected = ev.CandidateRejected(A, "c", "h", "w", "$ pytest", ())
+    story.start(A).capture(A).tell(rejected)
+    story.tell(ev.RepairStarted(A, 1)).capture(A).tell(rejected)
+    assert told(story)[-2] == "✗ failed     1-1    still red, and a repair did not change that"
+
+
+def test_a_parked_agent_says_until_when_and_why(story: Story) -> None:
+    story.start(A).tell(ev.AttemptEnded(A, ev.Outcome.RATE_LIMIT, "five hours", until=1.0))
+    (line,) = told(story)[-1:]
+    assert line.startswith("‖ parked     1-1    goes on at ")
+    assert line.endswith("; rate-limit: five hours")
 
 
 def test_a_conflict_says_where_and_that_the_chunk_is_set_aside(story: Story) -> None:

@@ -25,13 +25,29 @@ nothing stands for any:
 Paths are relative to the worktree; an absolute path is taken as it is, as a careless agent would.
 A chunk without a turn changes nothing. Commands run in one guarded shell each; `spawn` leaves its
 program running until the prompt ends.
+
+What an agent's program says besides is played by these. The first four end the turn:
+
+    { do = "answer", value = { any = "JSON" } }         # done, with a structured answer
+    { do = "ask", text = "which of the two?" }          # it needs a person
+    { do = "limit", reset_in_s = 30 }                   # a usage limit; without it: not known when
+    { do = "stop", stop = "overloaded", text = "busy" } # auth, refused, max-turns, budget, ...
+    { do = "spend", input_tokens = 900, output_tokens = 80, cost_usd = 0.02 }
+    { do = "hear", path = "heard.txt" }                 # wait to be told something, note it there
+
+`spend` adds to what the conversation has used up, earlier processes of it included. With
+`remembers = true` at the top of the script, conversations can go on later: such a conversation is
+named after its seat and round, so that the same run gives the same names. A turn that says
+`resumed = true` is for prompts that go on with an earlier conversation, one that says `false` for
+those that begin one. The planner plays the chunk "plan", `spec new` the chunk "spec".
 """
 
 import asyncio
 import json
 import shlex
+import time
 import tomllib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -41,14 +57,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auto_build.agents.base import (
     Abilities,
     AgentEvent,
+    Began,
     Doing,
     Ended,
     Probe,
     Problem,
     SessionSpec,
+    Spent,
     Stop,
     Text,
 )
+from auto_build.core.usage import CostSource, Usage
 from auto_build.errors import UsageProblem
 from auto_build.process import Processes
 
@@ -147,10 +166,55 @@ class Raise(_Step):
     text: str = "the script says so"
 
 
-Step = Annotated[
-    Say | Sleep | Write | Append | Edit | Delete | Run | Commit | Spawn | Hang | Fail | Raise,
-    Field(discriminator="do"),
-]
+class Answer(_Step):
+    """Be done, with a structured answer."""
+
+    do: Literal["answer"]
+    value: Any
+
+
+class Ask(_Step):
+    """End with a question to a person."""
+
+    do: Literal["ask"]
+    text: str
+
+
+class Limit(_Step):
+    """Run into a usage limit that ends in so many seconds, where that is known."""
+
+    do: Literal["limit"]
+    reset_in_s: float | None = None
+    text: str = "the usage limit is reached"
+
+
+class End(_Step):
+    """End for any reason that an agent can have."""
+
+    do: Literal["stop"]
+    stop: Stop
+    text: str = "the script says so"
+
+
+class Spend(_Step):
+    """Use something up; `cost_usd` left out is a cost that the agent does not tell."""
+
+    do: Literal["spend"]
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0)
+
+
+class Hear(_Step):
+    """Wait to be told something, and add it to a file."""
+
+    do: Literal["hear"]
+    path: str
+
+
+_Doable = Say | Sleep | Write | Append | Edit | Delete | Run | Commit | Spawn | Hang | Raise | Hear
+_Ending = Fail | Answer | Ask | Limit | End
+Step = Annotated[_Doable | _Ending | Spend, Field(discriminator="do")]
 
 
 class Turn(_Step):
@@ -159,27 +223,32 @@ class Turn(_Step):
     chunk: str
     attempt: int = Field(default=0, ge=0)
     round: int = Field(default=0, ge=0)
+    resumed: bool | None = None
     steps: tuple[Step, ...]
 
 
 class Script(_Step):
-    """All turns; `pace` multiplies every sleep."""
+    """All turns; `pace` multiplies every sleep; `remembers` lets conversations go on later."""
 
     turn: tuple[Turn, ...] = ()
     pace: float = Field(default=1.0, ge=0)
+    remembers: bool = False
 
-    def find(self, chunk: str, attempt: int, round_: int) -> Turn | None:
+    def find(self, chunk: str, attempt: int, round_: int, *, resumed: bool = False) -> Turn | None:
         """Return the turn for a prompt: one for just this attempt before one for any."""
         fitting = [
             turn
             for turn in self.turn
-            if turn.chunk == chunk and turn.round == round_ and turn.attempt in {0, attempt}
+            if turn.chunk == chunk
+            and turn.round == round_
+            and turn.attempt in {0, attempt}
+            and turn.resumed in {None, resumed}
         ]
-        return max(fitting, key=lambda turn: turn.attempt, default=None)
+        return max(fitting, key=lambda turn: (turn.attempt, turn.resumed is not None), default=None)
 
 
 class ScriptFails(Exception):
-    """A step says that the agent fails, or it cannot be done."""
+    """A step cannot be done."""
 
 
 class ScriptedCrash(RuntimeError):
@@ -218,11 +287,12 @@ class ScriptedAgent:
     name: str
     script: Script
     processes: Processes
+    clock: Callable[[], float] = time.time  # noqa: TID251 - a program has a clock of its own
 
     @property
     def abilities(self) -> Abilities:
         """A script is no program of its own."""
-        return Abilities(memory_mb=1)
+        return Abilities(resumes=True, steers=True, reports_cost=True, memory_mb=1)
 
     async def check(self, probe: Probe) -> list[Problem]:  # noqa: ARG002 - the protocol's
         """A script needs nothing."""
@@ -240,18 +310,28 @@ class ScriptedSession:
         self._agent = agent
         self._spec = spec
         self._round = spec.round
+        self._usage = spec.earlier.usage if spec.earlier else Usage()
+        self._name = spec.earlier.session if spec.earlier else _conversation(spec)
         self._spawned: list[asyncio.Task[object]] = []
+        self._heard: asyncio.Queue[str] = asyncio.Queue()
+        self._works = False
 
     async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
         """Play the turn for this prompt; the prompt's text is only logged."""
-        seat = self._spec.seat
-        with self._spec.log.open("a", encoding="utf-8") as log:
-            log.write(f"--- prompt, round {self._round}\n{text}\n--- script\n")
-        turn = self._agent.script.find(seat.chunk, seat.attempt, self._round)
-        self._round += 1
+        self._log(f"--- prompt, round {self._round}\n{text}\n--- script\n")
+        turn = self._next_turn()
+        self._works = True
+        if self._agent.script.remembers:
+            yield Began(self._name)
         try:
             for step in turn.steps if turn else ():
+                if isinstance(step, Spend):
+                    yield self._spend(step)
+                    continue
                 yield _announce(step)
+                if not isinstance(step, _Doable):
+                    yield self._end(step)
+                    return
                 await self._play(step)
             yield Ended(stop=Stop.DONE)
         except ScriptFails as failure:
@@ -261,24 +341,63 @@ class ScriptedSession:
 
     @property
     def resumed(self) -> bool:
-        """A script remembers nothing."""
-        return False
+        """A conversation goes on where the script says that it does."""
+        return self._agent.script.remembers and self._spec.earlier is not None
 
-    async def steer(self, text: str) -> bool:  # noqa: ARG002 - the protocol's
-        """A script does not listen."""
-        return False
+    async def steer(self, text: str) -> bool:
+        """Take what is said while a turn is played: a `hear` step waits for it."""
+        if self._works:
+            self._log(f"--- told\n{text}\n")
+            self._heard.put_nowait(text)
+        return self._works
 
     async def interrupt(self) -> None:
         """Closing the stream is what stops it."""
 
     async def close(self) -> None:
         """Stop what was spawned."""
+        self._works = False
         spawned, self._spawned = self._spawned, []
         for task in spawned:
             task.cancel()
         await asyncio.gather(*spawned, return_exceptions=True)
 
-    async def _play(self, step: Step) -> None:
+    def _log(self, text: str) -> None:
+        with self._spec.log.open("a", encoding="utf-8") as log:
+            log.write(text)
+
+    def _next_turn(self) -> Turn | None:
+        seat = self._spec.seat
+        turn = self._agent.script.find(seat.chunk, seat.attempt, self._round, resumed=self.resumed)
+        self._round += 1
+        return turn
+
+    def _spend(self, step: Spend) -> Spent:
+        told = step.cost_usd is not None
+        self._usage += Usage(
+            input_tokens=step.input_tokens,
+            output_tokens=step.output_tokens,
+            cost_usd=step.cost_usd,
+            source=CostSource.AGENT if told else CostSource.UNKNOWN,
+        )
+        return Spent(self._name, self._usage)
+
+    def _end(self, step: _Ending) -> Ended:
+        match step:
+            case Fail():
+                return Ended(stop=Stop.ERROR, detail=step.text)
+            case Answer():
+                return Ended(stop=Stop.DONE, answer=step.value)
+            case Ask():
+                return Ended(stop=Stop.NEEDS_INPUT, detail=step.text)
+            case Limit():
+                wait_s = step.reset_in_s
+                reset_at = None if wait_s is None else self._agent.clock() + wait_s
+                return Ended(stop=Stop.RATE_LIMIT, detail=step.text, reset_at=reset_at)
+            case End():
+                return Ended(stop=step.stop, detail=step.text)
+
+    async def _play(self, step: _Doable) -> None:
         match step:
             case Say():
                 return
@@ -286,8 +405,6 @@ class ScriptedSession:
                 await asyncio.sleep(step.seconds * self._agent.script.pace)
             case Hang():
                 await asyncio.Event().wait()
-            case Fail():
-                raise ScriptFails(step.text)
             case Raise():
                 raise ScriptedCrash(step.text)
             case Run():
@@ -298,6 +415,9 @@ class ScriptedSession:
             case Spawn():
                 self._spawned.append(asyncio.create_task(self._shell(step.command)))
                 await asyncio.sleep(0.05)  # let it begin, as a real child would have
+            case Hear():
+                text = await self._heard.get()
+                self._change(Append(do="append", path=step.path, text=f"{text}\n"))
             case _:
                 self._change(step)
 
@@ -333,7 +453,12 @@ class ScriptedSession:
         )
 
 
-def _announce(step: Step) -> AgentEvent:
+def _conversation(spec: SessionSpec) -> str:
+    seat = spec.seat
+    return f"scripted-{seat.spec}-{seat.chunk}-{seat.attempt}-{spec.round}"
+
+
+def _announce(step: _Doable | _Ending) -> AgentEvent:
     match step:
         case Say():
             return Text(step.text)
@@ -343,5 +468,5 @@ def _announce(step: Step) -> AgentEvent:
             return Doing(f"{step.do} {step.command}")
         case Sleep():
             return Doing("thinking")
-        case Commit() | Hang() | Fail() | Raise():
+        case _:
             return Doing(step.do)

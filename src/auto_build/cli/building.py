@@ -14,10 +14,10 @@ from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
 from auto_build.cli.ways import subcommand_ways
 from auto_build.coordinator import SwarmCoordinator
-from auto_build.core.events import ChunkReset, ChunkSkipped, RunPaused
+from auto_build.core.events import ChunkReset, ChunkSkipped, Outcome, RunPaused, Steered
 from auto_build.core.plan import ChunkId
 from auto_build.core.reconcile import is_admissible
-from auto_build.core.view import View
+from auto_build.core.view import Label, View
 from auto_build.delivery import Build
 from auto_build.errors import (
     EXIT_DONE,
@@ -79,7 +79,7 @@ async def _build(
         return EXIT_INTERRUPTED
     if isinstance(shown, JsonLines):
         told = {"type": "Summary", "finished": view.finished, **_brief(view)}
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(plain(told)))
     else:
         staging = Worktrees(repo).staging_path
         console.print(summary(view, ways, staging=str(staging)))
@@ -106,6 +106,7 @@ def _brief(view: View) -> dict[str, Any]:
             for row in view.rows
         ],
         "seconds": round(view.times.worked_s, 3),
+        "usage": view.usage,
         "conflicts": view.times.conflicts,
         "repairs": view.times.repairs,
     }
@@ -192,6 +193,32 @@ def pause(spec: str, project_dir: Path, as_json: bool) -> int:
     return _wish(project_dir, spec, lambda _: [RunPaused("asked for")], Out(as_json))
 
 
+@click.command()
+@click.argument("spec")
+@click.argument("text", nargs=-1, required=True)
+@click.option("--chunk", help="Tell only the agent of this chunk.")
+@project_dir
+@as_json
+def steer(
+    spec: str, text: tuple[str, ...], chunk: str | None, project_dir: Path, as_json: bool
+) -> int:
+    """Tell the agents of SPEC something: at once where they can hear it, else next time.
+
+    A chunk whose agent had asked a question is done again with the answer.
+    """
+    to = ChunkId(chunk) if chunk else None
+
+    def wishes(view: View) -> list[Wish]:
+        asked = [
+            ChunkReset(ChunkId(row.id), "its question was answered")
+            for row in view.at(Label.FAILED)
+            if row.id == chunk and row.note.startswith(Outcome.NEEDS_INPUT.value)
+        ]
+        return [Steered(" ".join(text), to=to), *asked]
+
+    return _wish(project_dir, spec, wishes, Out(as_json))
+
+
 def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
     found = asyncio.run(Build.open(folder, spec))
     state, view = found.require_begun()
@@ -202,7 +229,7 @@ def _wish(folder: Path, spec: str, wishes: Any, out: Out) -> int:
     if not wanted:
         raise NotReady("there is no such chunk to act on", hint=f"auto-build status {spec}")
     for wish in wanted:
-        chunk = getattr(wish, "chunk", None)
+        chunk = wish.to if isinstance(wish, Steered) else getattr(wish, "chunk", None)
         if chunk is not None and chunk not in state.chunks:
             raise UsageProblem(
                 f"there is no chunk {chunk!r} in {view.spec}",

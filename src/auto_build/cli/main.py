@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from auto_build.cli.boundary import invoke
-from auto_build.cli.building import pause, retry, run, skip
+from auto_build.cli.building import pause, retry, run, skip, steer
 from auto_build.cli.finishing import clean_, discard, merge, review
 from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
@@ -32,6 +32,7 @@ for command in (
     pause,
     retry,
     skip,
+    steer,
     review,
     merge,
     discard,

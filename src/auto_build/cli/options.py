@@ -40,6 +40,16 @@ def build_options(command: Command) -> Command:
         click.option(
             "--max-iterations", type=click.IntRange(min=1), help="Stop after so many sessions."
         ),
+        click.option(
+            "--max-chunk-cost",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Spend at most so many US dollars on one chunk.",
+        ),
+        click.option(
+            "--max-cost",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Spend at most so many US dollars in all.",
+        ),
         click.option("--model", help="The model, for agents that take one."),
         click.option("--agent", help="Which agent of auto-build.toml to use."),
         click.option(

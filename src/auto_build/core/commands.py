@@ -6,23 +6,33 @@ that a crash leaves a trace.
 
 from dataclasses import dataclass
 
-from auto_build.core.events import AttemptStarted, GateStarted, LandStarted, RepairStarted
+from auto_build.core.events import (
+    AttemptStarted,
+    GateStarted,
+    LandStarted,
+    RepairStarted,
+    ResumeStarted,
+)
 from auto_build.core.plan import ChunkId
 
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Cut a worktree from staging's head and give the chunk to an agent."""
+    """Cut a worktree from staging's head and give the chunk to an agent.
+
+    It may spend `budget` US dollars; None where nothing bounds it.
+    """
 
     chunk: ChunkId
     attempt: int
     slot: int
     alone: bool = False
+    budget: float | None = None
 
     @property
     def started(self) -> AttemptStarted:
         """The fact that this was begun."""
-        return AttemptStarted(self.chunk, self.attempt, self.slot, self.alone)
+        return AttemptStarted(self.chunk, self.attempt, self.slot, self.alone, self.budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,34 @@ class Repair:
     commit: str
     head: str
     feedback: str
+    budget: float | None = None
 
     @property
     def started(self) -> RepairStarted:
         """The fact that this was begun."""
-        return RepairStarted(self.chunk, self.round)
+        return RepairStarted(self.chunk, self.round, self.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let the agent of a parked chunk go on, in its own conversation where that is possible.
+
+    `base` is what its work is measured from and `commit` the work so far, both empty where the last
+    coordinator was killed: then what lies pinned of the attempt is taken up.
+    """
+
+    chunk: ChunkId
+    attempt: int
+    round: int
+    slot: int
+    base: str
+    commit: str
+    budget: float | None = None
+
+    @property
+    def started(self) -> ResumeStarted:
+        """The fact that this was begun."""
+        return ResumeStarted(self.chunk, self.budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +106,4 @@ class Land:
         return LandStarted(self.chunk)
 
 
-Command = StartAttempt | Repair | Gate | Land
+Command = StartAttempt | Repair | Resume | Gate | Land

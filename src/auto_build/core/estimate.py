@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from auto_build.core import events as ev
-from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
 from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import decide, lost
@@ -82,7 +82,7 @@ def longest_way(plan: Plan) -> int:
 
 def _length(command: Command, agent: float, gate: float) -> float:
     match command:
-        case StartAttempt() | Repair():
+        case StartAttempt() | Repair() | Resume():
             return agent
         case Gate():
             return gate
@@ -92,7 +92,7 @@ def _length(command: Command, agent: float, gate: float) -> float:
 
 def _success(command: Command) -> ev.Event:
     match command:
-        case StartAttempt() | Repair():
+        case StartAttempt() | Repair() | Resume():
             return ev.WorkCaptured(command.chunk, "", "", "", ())
         case Gate():
             return ev.CandidatePassed(command.chunk, "", "")

@@ -9,13 +9,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.usage import Usage
 
 
 class Outcome(StrEnum):
     """How a chunk's try ended when nothing of it could land."""
 
     NO_CHANGE = "no-change"
+    NEEDS_INPUT = "needs-input"
+    REFUSED = "refused"
+    MAX_TURNS = "max-turns"
+    BUDGET = "budget"
+    CONTEXT_FULL = "context-full"
+    AUTH = "auth"
+    RATE_LIMIT = "rate-limit"
+    OVERLOADED = "overloaded"
     AGENT_ERROR = "agent-error"
+    IDLE = "idle"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
     CAPTURE_FAILED = "capture-failed"
@@ -67,10 +77,17 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """A coordinator took up the run, with so many worker slots and repair rounds per attempt."""
+    """A coordinator took up the run, with these bounds.
+
+    `slots` are worker slots, `repair_rounds` rounds per attempt, `retries` further tries of a chunk
+    whose agent failed; `max_cost` and `chunk_cost` are US dollars for the run and for one chunk.
+    """
 
     slots: int
     repair_rounds: int
+    retries: int = 0
+    max_cost: float | None = None
+    chunk_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,19 @@ class RunDiscarded:
     pin: str
 
 
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """Somebody has something to say to the agent of a chunk, or to all of them.
+
+    `file` says that it is the whole content of the spec's file for that, which replaces what was
+    there before.
+    """
+
+    text: str
+    to: ChunkId | None = None
+    file: bool = False
+
+
 # --- a chunk -------------------------------------------------------------------------------------
 
 
@@ -135,20 +165,48 @@ class ChunkSkipped:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """An agent is about to be given the chunk, in a worker slot."""
+    """An agent is about to be given the chunk, in a worker slot; it may spend `budget` dollars."""
 
     chunk: ChunkId
     attempt: int
     slot: int
     alone: bool = False
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RepairStarted:
-    """The agent is about to be given the failing output."""
+    """The agent is about to be given the failing output; it may spend `budget` US dollars."""
 
     chunk: ChunkId
     round: int
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeStarted:
+    """The agent of a chunk that was parked is about to go on."""
+
+    chunk: ChunkId
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationBegan:
+    """The agent calls its conversation `session`; its work is measured from the commit `base`."""
+
+    chunk: ChunkId
+    session: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported:
+    """What the conversation `session` has used up so far, from its very beginning."""
+
+    chunk: ChunkId
+    session: str
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +233,20 @@ class WorkCaptured:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The agent stopped and there is nothing to put before the gate."""
+    """The agent stopped and there is nothing to put before the gate.
+
+    What it left is `commit` on top of `base`, kept under `pin` where it left anything. `until` is
+    the time before which trying again is of no use, in seconds since the epoch.
+    """
 
     chunk: ChunkId
     outcome: Outcome
     detail: str
     seconds: float = 0.0
+    pin: str = ""
+    base: str = ""
+    commit: str = ""
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +335,9 @@ ChunkEvent = (
     | ChunkSkipped
     | AttemptStarted
     | RepairStarted
+    | ResumeStarted
+    | ConversationBegan
+    | UsageReported
     | AttemptLost
     | WorkCaptured
     | AttemptEnded
@@ -283,6 +352,13 @@ ChunkEvent = (
     | LandingVoided
 )
 RunEvent = (
-    RunStarted | SessionOpened | SessionClosed | PlanChanged | RunPaused | RunMerged | RunDiscarded
+    RunStarted
+    | SessionOpened
+    | SessionClosed
+    | PlanChanged
+    | RunPaused
+    | RunMerged
+    | RunDiscarded
+    | Steered
 )
 Event = RunEvent | ChunkEvent

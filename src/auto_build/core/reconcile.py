@@ -17,6 +17,7 @@ from auto_build.core.state import (
     Done,
     Landed,
     Live,
+    Parked,
     Pending,
     RunState,
     apply,
@@ -100,9 +101,11 @@ def is_admissible(state: RunState, wish: ev.Event) -> bool:
     match wish:
         case ev.RunPaused():
             return True
+        case ev.Steered():
+            return wish.to is None or wish.to in state.chunks
         case ev.ChunkReset() | ev.ChunkSkipped():
             now = state.chunks.get(wish.chunk)
-            return now is not None and not isinstance(now, Live)
+            return now is not None and (isinstance(now, Parked) or not isinstance(now, Live))
         case _:
             return False
 

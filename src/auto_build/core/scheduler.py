@@ -6,10 +6,13 @@ A chunk that was set aside starts when nothing else runs or could, and then runs
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import inf
 
 from auto_build.core import events as ev
+from auto_build.core.budget import LEAST, find_grant
 from auto_build.core.claims import Claim, first_overlap, touches
-from auto_build.core.commands import Command, Gate, Land, Repair, StartAttempt
+from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
 from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId, upstream
 from auto_build.core.state import (
@@ -17,6 +20,7 @@ from auto_build.core.state import (
     Failed,
     Gating,
     Landing,
+    Parked,
     Passed,
     Pending,
     Queued,
@@ -28,13 +32,49 @@ from auto_build.core.state import (
 )
 
 
-def decide(state: RunState, *, slots: int) -> tuple[Command, ...]:
-    """Return every command that can be started now, with `slots` worker slots."""
+def decide(state: RunState, *, slots: int, now: float = inf) -> tuple[Command, ...]:
+    """Return every command that can be started now.
+
+    Args:
+        state: how things stand.
+        slots: how many worker slots there are.
+        now: the time in seconds since the epoch; without one, nothing has to be waited for.
+    """
     commands: list[Command] = []
-    while (command := _first(state, slots)) is not None:
+    while (command := _first(state, slots, now)) is not None:
         commands.append(command)
         state = apply(state, command.started)
     return tuple(commands)
+
+
+def next_wake(state: RunState, *, now: float) -> float | None:
+    """Return when there is something to do again without anything happening before.
+
+    In seconds since the epoch; None where waiting is of no use.
+    """
+    if state.paused or state.halt:
+        return None
+    times = [one.until for one in state.chunks.values() if isinstance(one, Parked)]
+    if state.hold_until > now:
+        times.append(state.hold_until)
+    later = [max(at, state.hold_until) for at in times if max(at, state.hold_until) > now]
+    return min(later, default=None)
+
+
+def out_of_money(state: RunState, *, slots: int, now: float = inf) -> str:
+    """Say which budget keeps anything from being started, where nothing else does."""
+    if decide(state, slots=slots, now=now):
+        return ""
+    unbound = replace(state, max_cost=None, chunk_cost=None)
+    kept = [one.chunk for one in decide(unbound, slots=slots, now=now)]
+    if not kept:
+        return ""
+    spent = state.spent.cost_usd or 0.0
+    for chunk in kept:
+        left = state.left_for(chunk)
+        if left is not None and left < LEAST:
+            return f"the budget of chunk {chunk} is used up: ${state.cost_of(chunk):.2f} spent"
+    return f"the run's budget of ${state.max_cost or 0.0:.2f} is used up: ${spent:.2f} spent"
 
 
 def lost(state: RunState) -> tuple[ev.Event, ...]:
@@ -62,11 +102,11 @@ def waits_for(state: RunState, chunk: ChunkId) -> tuple[ChunkId, ...]:
     return missing or tuple(_in_the_way(state, chunk))
 
 
-def _first(state: RunState, slots: int) -> Command | None:
+def _first(state: RunState, slots: int, now: float) -> Command | None:
     nearly_done = _land(state) or _gate(state)
-    if nearly_done or state.paused:
+    if nearly_done or state.paused or state.halt or now < state.hold_until:
         return nearly_done
-    return _repair(state) or _start(state, slots)
+    return _repair(state, slots) or _resume(state, slots, now) or _start(state, slots)
 
 
 def _land(state: RunState) -> Land | None:
@@ -114,10 +154,10 @@ def _may_land(chunk: ChunkId, after: Mapping[ChunkId, frozenset[ChunkId]]) -> bo
     return all(chunk in upstream(after, other) for other in after[chunk])
 
 
-def _repair(state: RunState) -> Repair | None:
+def _repair(state: RunState, slots: int) -> Repair | None:
     for chunk in state.plan.chunks:
         now = state.chunks[chunk]
-        if isinstance(now, Rejected):
+        if isinstance(now, Rejected) and (grant := find_grant(state, chunk, slots=slots)):
             attempt = now.attempt
             return Repair(
                 chunk=chunk,
@@ -127,27 +167,71 @@ def _repair(state: RunState) -> Repair | None:
                 commit=now.commit,
                 head=now.head,
                 feedback=now.feedback,
+                budget=grant.limit,
             )
     return None
 
 
+def _resume(state: RunState, slots: int, now: float) -> Resume | None:
+    if not _room(state, slots):
+        return None
+    for chunk in _by_urgency(state):
+        one = state.chunks[chunk]
+        if (
+            isinstance(one, Parked)
+            and one.until <= now
+            and (grant := find_grant(state, chunk, slots=slots))
+        ):
+            return Resume(
+                chunk=chunk,
+                attempt=one.attempt.number,
+                round=one.attempt.round,
+                slot=one.attempt.slot,
+                base=one.base,
+                commit=one.commit,
+                budget=grant.limit,
+            )
+    return None
+
+
+def _room(state: RunState, slots: int) -> bool:
+    """Say whether another agent may be at work."""
+    running = sum(isinstance(now, Running) for now in state.chunks.values())
+    return running < min(slots, state.width or slots)
+
+
 def _start(state: RunState, slots: int) -> StartAttempt | None:
     live = state.live
-    taken = {now.attempt.slot for now in live.values()}
-    if len(taken) >= slots or any(now.attempt.alone for now in live.values()):
+    slot = _free_slot(state, slots)
+    if slot is None or any(now.attempt.alone for now in live.values()):
         return None
-    slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
     for chunk in _by_urgency(state):
         now = state.chunks[chunk]
-        if isinstance(now, Pending) and _can_start(state, chunk):
-            return StartAttempt(chunk, now.attempts + 1, slot)
+        if (
+            isinstance(now, Pending)
+            and _can_start(state, chunk)
+            and (grant := find_grant(state, chunk, slots=slots))
+        ):
+            return StartAttempt(chunk, now.attempts + 1, slot, budget=grant.limit)
     if live:
         return None
     for chunk in _by_urgency(state):
         now = state.chunks[chunk]
-        if isinstance(now, SetAside) and _can_start(state, chunk):
-            return StartAttempt(chunk, now.attempts + 1, slot, alone=True)
+        if (
+            isinstance(now, SetAside)
+            and _can_start(state, chunk)
+            and (grant := find_grant(state, chunk, slots=slots))
+        ):
+            return StartAttempt(chunk, now.attempts + 1, slot, alone=True, budget=grant.limit)
     return None
+
+
+def _free_slot(state: RunState, slots: int) -> int | None:
+    """Return the lowest free worker slot, if another agent may be at work."""
+    taken = {now.attempt.slot for now in state.live.values()}
+    if len(taken) >= slots or not _room(state, slots):
+        return None
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
 
 def _by_urgency(state: RunState) -> list[ChunkId]:

@@ -5,23 +5,39 @@ whole transition table; what it does not name is illegal and raises.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from types import MappingProxyType
+from typing import Final
 
 from auto_build.core import events as ev
 from auto_build.core.claims import BadClaim, Claim, covers, first_overlap, touches
+from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, Step, repeats
 from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.usage import Usage, total
+
+_CENT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a chunk: its number, its worker slot, and whether nothing else may run."""
+    """One try at a chunk: its number, its worker slot, and whether nothing else may run.
+
+    `session` is what the agent calls its conversation, measured from the commit `base`; `setbacks`
+    are how the chunk failed before, `backoffs` the pauses that its service asked for. It may
+    spend `budget` dollars beyond the `before` that the chunk had cost when it was begun.
+    """
 
     number: int
     slot: int
     alone: bool = False
     round: int = 0
+    session: str = ""
+    base: str = ""
+    setbacks: tuple[Setback, ...] = ()
+    backoffs: int = 0
+    budget: float | None = None
+    before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +58,22 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Not begun, or to be begun again; `attempts` were made before."""
+    """Not begun, or to be begun again; `attempts` were made before, and failed as `setbacks`."""
 
     attempts: int = 0
+    setbacks: tuple[Setback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """In conflict with what landed meanwhile: waits until nothing else runs."""
+    """In conflict with what landed meanwhile: waits until nothing else runs.
+
+    `session` is the agent's conversation, which knows what was meant.
+    """
 
     attempts: int
     paths: tuple[str, ...]
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +81,22 @@ class Running:
     """An agent is at work; `rejected` is set in a repair round."""
 
     attempt: Attempt
+    aside: SetAside | None = None
+    rejected: "Rejected | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The agent cannot go on now; it keeps its claims and its worker slot.
+
+    It goes on after `until`, in seconds since the epoch, with `commit` on top of `base` before it.
+    """
+
+    attempt: Attempt
+    why: Setback
+    until: float
+    base: str
+    commit: str
     aside: SetAside | None = None
     rejected: "Rejected | None" = None
 
@@ -148,7 +185,7 @@ class Failed:
     pin: str = ""
 
 
-Live = Running | Queued | Gating | Rejected | Passed | Landing
+Live = Running | Parked | Queued | Gating | Rejected | Passed | Landing
 Done = Landed | Skipped
 ChunkState = Pending | SetAside | Live | Done | Failed
 
@@ -162,15 +199,30 @@ class IllegalTransition(Exception):
 
 @dataclass(frozen=True)
 class RunState:
-    """Everything that deciding needs to know."""
+    """Everything that deciding needs to know.
+
+    `width` is how many agents may be at work, where that is fewer than there are slots; nobody may
+    begin before `hold_until`, in seconds since the epoch. `halt` says why nobody can work at all.
+    `usage` is what each chunk's conversations have used up; `forgiven` what a chunk had cost, in
+    dollars, when somebody asked for it again.
+    """
 
     plan: Plan
     base: str
     chunks: Mapping[ChunkId, ChunkState]
     queue: tuple[ChunkId, ...] = ()
     repair_rounds: int = 2
+    retries: int = 0
+    max_cost: float | None = None
+    chunk_cost: float | None = None
     open: bool = False
     paused: str = ""
+    halt: str = ""
+    width: int | None = None
+    hold_until: float = 0.0
+    usage: Mapping[ChunkId, Mapping[str, Usage]] = field(default_factory=dict)
+    forgiven: Mapping[ChunkId, float] = field(default_factory=dict)
+    notes: tuple[ev.Steered, ...] = ()
     merged: ev.RunMerged | None = None
     discarded: bool = False
     head: str = ""  # the commit that landed last
@@ -185,6 +237,35 @@ class RunState:
         """Return the claims of a chunk, those it took by writing included."""
         now = self.chunks[chunk]
         return self.plan.chunks[chunk].claims + (_granted(now) if isinstance(now, Live) else ())
+
+    def usage_of(self, chunk: ChunkId) -> Usage:
+        """Return what a chunk has used up, in all its attempts."""
+        return total(self.usage.get(chunk, {}).values())
+
+    def cost_of(self, chunk: ChunkId) -> float:
+        """Return what a chunk has cost, in US dollars, as far as anybody knows."""
+        return self.usage_of(chunk).cost_usd or 0.0
+
+    @property
+    def spent(self) -> Usage:
+        """What the whole run has used up, chunks that are no longer in the plan included."""
+        return total(used for sessions in self.usage.values() for used in sessions.values())
+
+    def left_for(self, chunk: ChunkId) -> float | None:
+        """Return what may still be spent on a chunk by its own limit; None where there is none."""
+        if self.chunk_cost is None:
+            return None
+        return self.chunk_cost - (self.cost_of(chunk) - self.forgiven.get(chunk, 0.0))
+
+    def notes_for(self, chunk: ChunkId) -> str:
+        """Return what people have to say to a chunk's agent, the oldest first."""
+        files = [note for note in self.notes if note.file]
+        heard = [
+            note.text.strip()
+            for note in self.notes
+            if note.to in {None, chunk} and (not note.file or note is files[-1])
+        ]
+        return "\n\n".join(text for text in heard if text)
 
 
 def start(event: ev.RunStarted) -> RunState:
@@ -230,7 +311,10 @@ def apply(state: RunState, event: ev.Event) -> RunState:
     before = state.chunks.get(event.chunk)
     if before is None:
         raise IllegalTransition(None, event)
+    if isinstance(event, ev.UsageReported):
+        return _account(state, event)
     after = _next(state, before, event)
+    state = _around(state, event)
     chunks = MappingProxyType({**state.chunks, event.chunk: after})
     queue = _queue(state.queue, event.chunk, after)
     merged = None if isinstance(event, ev.AttemptStarted) else state.merged
@@ -241,7 +325,17 @@ def apply(state: RunState, event: ev.Event) -> RunState:
 def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
     match event:
         case ev.SessionOpened():
-            return replace(state, open=True, paused="", repair_rounds=event.repair_rounds)
+            return replace(
+                state,
+                open=True,
+                paused="",
+                halt="",
+                width=None,
+                repair_rounds=event.repair_rounds,
+                retries=event.retries,
+                max_cost=event.max_cost,
+                chunk_cost=event.chunk_cost,
+            )
         case ev.SessionClosed():
             return replace(state, open=False)
         case ev.PlanChanged():
@@ -252,6 +346,8 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
             return replace(state, merged=event)
         case ev.RunDiscarded():
             return replace(state, discarded=True)
+        case ev.Steered():
+            return replace(state, notes=(*state.notes, event))
         case ev.RunStarted():
             return start(event)
 
@@ -274,20 +370,64 @@ def _queue(queue: tuple[ChunkId, ...], chunk: ChunkId, after: ChunkState) -> tup
     return tuple(one for one in queue if one != chunk)
 
 
+def _account(state: RunState, event: ev.UsageReported) -> RunState:
+    """Note what a conversation has used up; it never becomes less."""
+    sessions = dict(state.usage.get(event.chunk, {}))
+    sessions[event.session] = event.usage.at_least(sessions.get(event.session, Usage()))
+    usage = {**state.usage, event.chunk: MappingProxyType(sessions)}
+    return replace(state, usage=MappingProxyType(usage))
+
+
+def _around(state: RunState, event: ev.ChunkEvent) -> RunState:
+    """Return the state with what an event means for the others."""
+    match event:
+        case ev.ChunkReset():
+            forgiven = {**state.forgiven, event.chunk: state.cost_of(event.chunk)}
+            return replace(state, forgiven=MappingProxyType(forgiven))
+        case ev.WorkCaptured():
+            return replace(state, width=None if state.width is None else state.width + 1)
+        case ev.AttemptEnded():
+            return _after_end(state, event)
+        case _:
+            return state
+
+
+def _after_end(state: RunState, event: ev.AttemptEnded) -> RunState:
+    match NEXT[event.outcome]:
+        case Step.WAIT:
+            return replace(state, hold_until=max(state.hold_until, event.until))
+        case Step.BACK_OFF:
+            running = sum(isinstance(now, Running) for now in state.chunks.values())
+            return replace(state, width=max(1, min(running, state.width or running) // 2))
+        case Step.STOP_RUN:
+            return replace(state, halt=event.detail)
+        case _:
+            return state
+
+
 def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:  # noqa: C901 - the table
     match now, event:
         case Pending() | SetAside(), ev.AttemptStarted():
-            attempt = Attempt(event.attempt, event.slot, event.alone)
-            return Running(attempt, aside=now if isinstance(now, SetAside) else None)
+            return _begun(state, now, event)
         case Rejected(), ev.RepairStarted():
-            return Running(replace(now.attempt, round=event.round), rejected=now)
+            spent = state.cost_of(event.chunk)
+            attempt = replace(
+                now.attempt, round=event.round, backoffs=0, budget=event.budget, before=spent
+            )
+            return Running(attempt, rejected=now)
+        case Parked(), ev.ResumeStarted():
+            spent = state.cost_of(event.chunk)
+            attempt = replace(now.attempt, budget=event.budget, before=spent)
+            return Running(attempt, now.aside, now.rejected)
+        case Running(), ev.ConversationBegan():
+            attempt = replace(now.attempt, session=event.session, base=event.base)
+            return replace(now, attempt=attempt)
         case Running(), ev.WorkCaptured():
             return Queued(now.attempt, _work(state, now, event))
         case Running(), ev.AttemptEnded():
-            pin = now.rejected.work.pin if now.rejected else ""
-            return Failed(now.attempt.number, event.outcome, event.detail, pin)
+            return _ended(state, now, event)
         case Running(), ev.AttemptLost():
-            return now.rejected or now.aside or Pending(now.attempt.number - 1)
+            return _cut_off(now)
         case Queued(), ev.GateStarted():
             return Gating(now.attempt, now.work)
         case Gating(), ev.GateLost():
@@ -314,6 +454,75 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
             raise IllegalTransition(now, event)
 
 
+def _begun(state: RunState, now: Pending | SetAside, event: ev.AttemptStarted) -> Running:
+    attempt = Attempt(
+        number=event.attempt,
+        slot=event.slot,
+        alone=event.alone,
+        setbacks=now.setbacks if isinstance(now, Pending) else (),
+        budget=event.budget,
+        before=state.cost_of(event.chunk),
+    )
+    return Running(attempt, aside=now if isinstance(now, SetAside) else None)
+
+
+def _cut_off(now: Running) -> ChunkState:
+    """Return where a chunk stands whose coordinator was killed while its agent worked."""
+    if now.attempt.session:
+        why = Setback(ev.Outcome.CRASHED, "the run was cut off while the agent worked")
+        return Parked(now.attempt, why, 0.0, now.attempt.base, "", now.aside, now.rejected)
+    return now.rejected or now.aside or Pending(now.attempt.number - 1, now.attempt.setbacks)
+
+
+def _ended(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
+    """Return what follows where an agent stopped without work that could land."""
+    setback = Setback(event.outcome, event.detail, event.pin)
+    attempt = now.attempt
+    failed = _failed(now, setback, setback.in_words())
+    parked = Parked(
+        attempt, setback, event.until, event.base, event.commit, now.aside, now.rejected
+    )
+    match NEXT[event.outcome]:
+        case Step.GIVE_UP:
+            return failed
+        case Step.WAIT:
+            return replace(parked, attempt=replace(attempt, backoffs=attempt.backoffs + 1))
+        case Step.STOP_RUN:
+            return parked
+        case Step.ASK_FOR_MONEY:
+            left = state.left_for(event.chunk)
+            return failed if attempt.budget is None or (left or _CENT) < _CENT else parked
+        case Step.BACK_OFF:
+            if attempt.backoffs >= MOST_BACKOFFS:
+                return failed
+            return replace(parked, attempt=replace(attempt, backoffs=attempt.backoffs + 1))
+        case Step.AGAIN | Step.RESUME as step:
+            return _once_more(state, now, parked, setback, resume=step is Step.RESUME)
+
+
+def _once_more(
+    state: RunState, now: Running, parked: Parked, setback: Setback, *, resume: bool
+) -> ChunkState:
+    """Return the next try after a failure, unless it was met before or no try is left."""
+    earlier = now.attempt.setbacks
+    tried = sum(one.outcome is not ev.Outcome.CHECKS_RED for one in earlier)
+    if tried >= state.retries:
+        return _failed(now, setback, setback.in_words())
+    if repeats(earlier, setback):
+        return _failed(now, setback, f"the same failure twice: {setback.in_words()}")
+    attempt = replace(now.attempt, setbacks=(*earlier, setback))
+    if resume and attempt.session:
+        return replace(parked, attempt=attempt)
+    if now.rejected:
+        return replace(now.rejected, attempt=replace(attempt, round=now.rejected.attempt.round))
+    return now.aside or Pending(attempt.number, attempt.setbacks)
+
+
+def _failed(now: Running, setback: Setback, reason: str) -> Failed:
+    pin = setback.pin or (now.rejected.work.pin if now.rejected else "")
+    return Failed(now.attempt.number, setback.outcome, reason, pin)
+
+
 def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
     return Landed(
         attempts=passed.attempt.number,
@@ -325,14 +534,19 @@ def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
 
 
 def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Rejected | Failed:
+    red = Setback(ev.Outcome.CHECKS_RED, event.feedback, now.work.pin)
     if now.attempt.round >= state.repair_rounds:
-        return Failed(now.attempt.number, ev.Outcome.CHECKS_RED, event.feedback, now.work.pin)
-    return Rejected(now.attempt, now.work, event.commit, event.head, event.feedback)
+        return Failed(now.attempt.number, red.outcome, red.reason, red.pin)
+    if repeats(now.attempt.setbacks, red):
+        why = f"the same failure twice, with a repair in between: {red.reason}"
+        return Failed(now.attempt.number, red.outcome, why, red.pin)
+    attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
+    return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
 
 
 def _conflicted(now: Gating, event: ev.CandidateConflicted) -> SetAside | Failed:
     if not now.attempt.alone:
-        return SetAside(now.attempt.number, event.paths)
+        return SetAside(now.attempt.number, event.paths, now.attempt.session)
     where = ", ".join(event.paths)
     reason = f"conflicts with staging in {where}, although it ran alone"
     return Failed(now.attempt.number, ev.Outcome.CONFLICT, reason, now.work.pin)
@@ -364,7 +578,7 @@ def _claim(path: str) -> Claim | None:
 
 def _granted(now: Live) -> tuple[Claim, ...]:
     match now:
-        case Running():
+        case Running() | Parked():
             return now.rejected.work.granted if now.rejected else ()
         case _:
             return now.work.granted

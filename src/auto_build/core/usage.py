@@ -55,6 +55,18 @@ class Usage:
             source=_weaker(self.source, other.source),
         )
 
+    def at_least(self, other: "Usage") -> "Usage":
+        """Return the larger of two figures for one thing, each number by itself."""
+        costs = [one.cost_usd for one in (self, other) if one.cost_usd is not None]
+        return Usage(
+            input_tokens=max(self.input_tokens, other.input_tokens),
+            output_tokens=max(self.output_tokens, other.output_tokens),
+            cache_read_tokens=max(self.cache_read_tokens, other.cache_read_tokens),
+            cache_write_tokens=max(self.cache_write_tokens, other.cache_write_tokens),
+            cost_usd=max(costs) if costs else None,
+            source=self.source if self.cost_usd is not None else other.source,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:

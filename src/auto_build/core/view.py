@@ -16,6 +16,7 @@ from auto_build.core.state import (
     Landed,
     Landing,
     Live,
+    Parked,
     Passed,
     Pending,
     Queued,
@@ -25,6 +26,7 @@ from auto_build.core.state import (
     SetAside,
     Skipped,
 )
+from auto_build.core.usage import Usage
 
 
 class Label(StrEnum):
@@ -37,6 +39,7 @@ class Label(StrEnum):
     QUEUED = "queued"
     CHECKING = "checking"
     LANDING = "landing"
+    PARKED = "parked"
     LANDED = "landed"
     SET_ASIDE = "set aside"
     SKIPPED = "skipped"
@@ -73,6 +76,8 @@ class Times:
         chunk = event.chunk
         changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
         match event:
+            case ev.UsageReported():
+                return _with(self, last=at)
             case ev.AttemptStarted():
                 changes["started"] = {**self.started, chunk: at}
             case ev.RepairStarted():
@@ -113,7 +118,10 @@ def _with(times: Times, **changes: Any) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One chunk on a screen. `note` is the reason or the thing waited for; times are seconds."""
+    """One chunk on a screen. `note` is the reason or the thing waited for; times are seconds.
+
+    `until` is when a parked chunk goes on, in seconds since the epoch; 0 where as soon as it can.
+    """
 
     id: str
     title: str
@@ -128,11 +136,17 @@ class Row:
     outside: tuple[str, ...]
     unverified: str
     pin: str
+    usage: Usage = field(default_factory=Usage)
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run on a screen."""
+    """A run on a screen.
+
+    `usage` is what all of it used up, `max_cost` the run's limit in US dollars; nobody begins
+    before `hold_until`, in seconds since the epoch.
+    """
 
     spec: str
     title: str
@@ -142,6 +156,9 @@ class View:
     merged: str
     discarded: bool
     times: Times
+    usage: Usage = field(default_factory=Usage)
+    max_cost: float | None = None
+    hold_until: float = 0.0
 
     def count(self, *labels: Label) -> int:
         """Return how many chunks are in one of these states."""
@@ -176,6 +193,9 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
         merged=merged,
         discarded=state.discarded,
         times=times,
+        usage=state.spent,
+        max_cost=state.max_cost,
+        hold_until=state.hold_until,
     )
 
 
@@ -228,7 +248,7 @@ def _row(
     now = state.chunks[chunk]
     plan = state.plan.chunks[chunk]
     phase = state.plan.phase_of[chunk]
-    work = now.work if isinstance(now, Live) and not isinstance(now, Running) else None
+    work = now.work if isinstance(now, Live) and not isinstance(now, Running | Parked) else None
     return Row(
         id=chunk,
         title=plan.title or chunk,
@@ -243,6 +263,8 @@ def _row(
         outside=_outside(now),
         unverified=now.unverified if isinstance(now, Landed | Passed) else "",
         pin=now.pin if isinstance(now, Failed) else (work.pin if work else ""),
+        usage=state.usage_of(chunk),
+        until=max(now.until, state.hold_until) if isinstance(now, Parked) else None,
     )
 
 
@@ -270,6 +292,8 @@ def _label(  # noqa: C901 - one word for each state
             return Label.RUNNING
         case Running() | Rejected():
             return Label.REPAIRING
+        case Parked():
+            return Label.PARKED
         case Queued():
             return Label.QUEUED
         case Gating():
@@ -294,6 +318,8 @@ def _reason(state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[Chunk
             return f"after {', '.join(others)}" if others else ""
         case SetAside():
             return f"in conflict over {', '.join(now.paths)}: runs alone at the end"
+        case Parked():
+            return f"{now.why.outcome.value}: {now.why.reason}"
         case Failed():
             return f"{now.outcome.value}: {now.reason}"
         case Skipped():

@@ -4,27 +4,37 @@ Invariant: whatever an agent made is pinned before the event that tells of it is
 before its worktree is used again.
 """
 
-import asyncio
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Final, assert_never
 
 from auto_build.agents.base import (
     Agent,
+    AgentEvent,
     Began,
     Denied,
     Doing,
+    Earlier,
     Ended,
+    Limits,
+    Session,
     SessionSpec,
     Spent,
-    Stop,
     Text,
 )
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
+from auto_build.core.outcomes import NEXT, Step
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
-from auto_build.core.state import Landed, Running, RunState, SetAside
+from auto_build.core.state import Landed, Running, RunState
+from auto_build.core.usage import Usage
+from auto_build.engine.base import Ledger
+from auto_build.engine.briefing import Brief, Briefing
+from auto_build.engine.conversation import Failure, Patience, converse
+from auto_build.engine.pauses import Pauses
 from auto_build.errors import StagingMoved
 from auto_build.gate import Gate, Notice
 from auto_build.git.landing import (
@@ -32,6 +42,7 @@ from auto_build.git.landing import (
     CaptureRefused,
     Label,
     capture,
+    find_partial,
     keep_whole,
     partial,
     pin_of,
@@ -41,26 +52,31 @@ from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.policy.environment import Environment, Seat
-from auto_build.prompts import render_conflict_note, render_implement, render_repair
+from auto_build.policy.permission import Decision, Request, judge
 
 _NOTICE_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalEngine:
-    """One build's engine. `agent_limit_s` bounds each agent session, in seconds."""
+    """One build's engine; `clock` gives the seconds since the epoch."""
 
     repo: Repo
     worktrees: Worktrees
     gate: Gate
     agent: Agent
     environment: Environment
+    ledger: Ledger
+    briefing: Briefing
     spec: str
-    spec_text: str
     model: str
-    agent_limit_s: float
+    repair_model: str
+    patience: Patience
+    pauses: Pauses
+    clock: Callable[[], float]
     logs: Path
     notice: Notice
+    talking: dict[ChunkId, Session] = field(default_factory=dict)
 
     async def run(self, command: cmd.Command, state: RunState) -> ev.Event:
         """Carry out a command."""
@@ -69,6 +85,8 @@ class LocalEngine:
                 return await self._attempt(command, state)
             case cmd.Repair():
                 return await self._repair(command, state)
+            case cmd.Resume():
+                return await self._resume(command, state)
             case cmd.Gate():
                 return await self.gate.check(command, state.plan.chunks[command.chunk])
             case cmd.Land():
@@ -76,45 +94,100 @@ class LocalEngine:
             case _:
                 assert_never(command)
 
+    async def steer(self, chunk: ChunkId | None, text: str) -> None:
+        """Tell agents something while they work; the others read it with their next prompt."""
+        for one, session in tuple(self.talking.items()):
+            if chunk in {None, one} and await session.steer(text):
+                self.notice(one, f"was told: {text}"[:_NOTICE_LIMIT])
+
     # --- agents ----------------------------------------------------------------------------------
 
     async def _attempt(self, command: cmd.StartAttempt, state: RunState) -> ev.Event:
         chunk = state.plan.chunks[command.chunk]
         head = await self.repo.require_commit(self.gate.branch)
-        pin = pin_of(self.spec, chunk.id, command.attempt)
-        if done := await self.repo.find_commit(pin):  # a crash fell between pin and journal
-            base = await self.repo.merge_base(done, head) or head
-            touched = tuple(entry.path for entry in await self.repo.touched(base, done))
-            return ev.WorkCaptured(chunk.id, base, done, pin, touched)
+        if done := await self._find_done(chunk.id, command.attempt, head):
+            return done
         await self._require_dependencies(chunk, head, state)
-        prompt = render_implement(
-            chunk,
-            spec=self.spec,
-            spec_text=self.spec_text,
-            held=[(other, state.held(other)) for other in state.live if other != command.chunk],
-            checks=self.gate.checks,
-            before=self._before(command, state),
-        )
-        slot = await self.worktrees.require_slot(command.slot, head)
+        now = state.chunks[chunk.id]
+        aside = now.aside if isinstance(now, Running) else None
         return await self._work(
-            _Task(chunk, command.attempt, 0, slot, command.slot, head, head, prompt)
+            _Task(
+                chunk=chunk,
+                attempt=command.attempt,
+                slot=await self.worktrees.require_slot(command.slot, head),
+                number=command.slot,
+                base=head,
+                start=head,
+                brief=self.briefing.attempt(command, state),
+                budget=command.budget,
+                session=aside.session if aside else "",
+            )
         )
 
     async def _repair(self, command: cmd.Repair, state: RunState) -> ev.Event:
-        chunk = state.plan.chunks[command.chunk]
-        start, head = Commit(command.commit), Commit(command.head)
-        prompt = render_repair(
-            chunk, feedback=command.feedback, round_=command.round, rounds=state.repair_rounds
-        )
-        slot = await self.worktrees.require_slot(command.slot, start)
+        start = Commit(command.commit)
         return await self._work(
-            _Task(chunk, command.attempt, command.round, slot, command.slot, head, start, prompt)
+            _Task(
+                chunk=state.plan.chunks[command.chunk],
+                attempt=command.attempt,
+                round=command.round,
+                slot=await self.worktrees.require_slot(command.slot, start),
+                number=command.slot,
+                base=Commit(command.head),
+                start=start,
+                brief=self.briefing.repair(command, state),
+                budget=command.budget,
+                session=_session_of(state, command.chunk),
+            )
         )
+
+    async def _resume(self, command: cmd.Resume, state: RunState) -> ev.Event:
+        """Let an agent go on, in a worktree that holds what it had done, committed."""
+        chunk = state.plan.chunks[command.chunk]
+        head = await self.repo.require_commit(self.gate.branch)
+        if not command.round and (done := await self._find_done(chunk.id, command.attempt, head)):
+            return done
+        now = state.chunks[chunk.id]
+        rejected = now.rejected if isinstance(now, Running) else None
+        base = Commit(command.base) if command.base else head
+        start = Commit(rejected.commit) if rejected else base
+        so_far = Commit(command.commit) if command.commit else await self._left(command, start)
+        return await self._work(
+            _Task(
+                chunk=chunk,
+                attempt=command.attempt,
+                round=command.round,
+                slot=await self.worktrees.require_slot(command.slot, so_far),
+                number=command.slot,
+                base=base,
+                start=start,
+                brief=self.briefing.resume(command, state),
+                budget=command.budget,
+                session=_session_of(state, command.chunk),
+            )
+        )
+
+    async def _left(self, command: cmd.Resume, start: Commit) -> Commit:
+        """Return what was kept of an attempt whose coordinator was killed; its start otherwise."""
+        kept = await find_partial(self.repo, self.spec, command.chunk, command.attempt)
+        return kept if kept and await self.repo.is_ancestor(start, kept) else start
+
+    async def _find_done(
+        self, chunk: ChunkId, attempt: int, head: Commit
+    ) -> ev.WorkCaptured | None:
+        """Return work that is pinned already: a crash fell between pin and journal."""
+        pin = pin_of(self.spec, chunk, attempt)
+        done = await self.repo.find_commit(pin)
+        if done is None:
+            return None
+        base = await self.repo.merge_base(done, head) or head
+        touched = tuple(entry.path for entry in await self.repo.touched(base, done))
+        return ev.WorkCaptured(chunk, base, done, pin, touched)
 
     async def _work(self, task: "_Task") -> ev.Event:
         """Let an agent work on a task, and take what it leaves."""
         begun = monotonic()
-        failure = await self._prompt(task)
+        failure = await self._talk(task)
         seconds = round(monotonic() - begun, 3)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(self.repo, task.slot, task.base, label)
@@ -122,72 +195,120 @@ class LocalEngine:
             kept = await keep_whole(self.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
-        if failure is not None:
-            return await self._failed(task, taken, *failure, seconds)
-        if await self._changed_nothing(task, taken):
+        if failure is None and await self._changed_nothing(task, taken):
             why = "the agent ended without changing anything"
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.NO_CHANGE, why, seconds)
+        if failure is not None:
+            return await self._failed(task, taken, failure, seconds)
         suffix = f"-repair-{task.round}" if task.round else ""
         pin = pin_of(self.spec, task.chunk.id, task.attempt, suffix)
         await self.repo.create_ref(pin, taken.commit)
         return ev.WorkCaptured(task.chunk.id, taken.base, taken.commit, pin, taken.touched, seconds)
 
-    async def _prompt(self, task: "_Task") -> tuple[ev.Outcome, str] | None:
-        """Run one agent session; return how it failed, or None where it says it is done."""
+    async def _talk(self, task: "_Task") -> Failure | None:
+        """Run one prompt; return how it failed, or None where the agent says it is done."""
+        chunk = task.chunk.id
+        session = await self.agent.start(self._session_spec(task))
+        self.talking[chunk] = session
+        try:
+            return await converse(
+                session,
+                task.brief.for_agent(resumed=session.resumed),
+                patience=self.patience,
+                hear=lambda event: self._hear(task, event),
+            )
+        finally:
+            del self.talking[chunk]
+            await session.close()
+
+    def _session_spec(self, task: "_Task") -> SessionSpec:
         seat = Seat(self.spec, task.chunk.id, task.attempt, task.number)
         scratch = self.logs / ref_part(task.chunk.id) / str(task.attempt)
         scratch.mkdir(parents=True, exist_ok=True)
-        spec = SessionSpec(
+        used = self.ledger.state.usage.get(task.chunk.id, {}).get(task.session, Usage())
+        return SessionSpec(
             cwd=task.slot.path,
             env=self.environment.for_agent(seat, self.worktrees.ceiling),
             seat=seat,
             round=task.round,
-            model=self.model,
+            model=self.repair_model if task.round else self.model,
             scratch=scratch,
             log=scratch / "agent.log",
+            permit=lambda request: self._permit(task, request),
+            limits=Limits(cost_usd=task.budget),
+            earlier=Earlier(task.session, used) if task.session else None,
         )
-        session = await self.agent.start(spec)
-        stream = session.prompt(task.prompt)
-        ended = Ended(stop=Stop.CRASHED, detail="it stopped without a word")
-        limit = asyncio.timeout(self.agent_limit_s)
-        try:
-            async with limit:
-                async for event in stream:
-                    match event:
-                        case Ended():
-                            ended = event
-                        case Doing() | Text() | Denied():
-                            self.notice(task.chunk.id, event.text[:_NOTICE_LIMIT])
-                        case Began() | Spent():
-                            pass
-        except TimeoutError as crash:
-            if limit.expired():
-                minutes = self.agent_limit_s / 60
-                return ev.Outcome.TIMEOUT, f"stopped after its time limit of {minutes:g} min"
-            return ev.Outcome.CRASHED, f"TimeoutError: {crash}"
-        except Exception as crash:  # noqa: BLE001 - an agent's own crash is an outcome, not ours
-            return ev.Outcome.CRASHED, f"{type(crash).__name__}: {crash}"
-        finally:
-            await stream.aclose()
-            await session.close()
-        match ended.stop:
-            case Stop.DONE:
-                return None
-            case Stop.ERROR:
-                return ev.Outcome.AGENT_ERROR, ended.detail
-            case _:
-                return ev.Outcome.CRASHED, ended.detail
+
+    def _permit(self, task: "_Task", request: Request) -> Decision:
+        """Answer an agent that asks, by what holds at this moment."""
+        state = self.ledger.state
+        chunk = task.chunk.id
+        return judge(
+            request,
+            root=os.path.realpath(task.slot.path),
+            held=[(other, state.held(other)) for other in state.live if other != chunk],
+            own=state.held(chunk),
+        )
+
+    def _hear(self, task: "_Task", event: AgentEvent) -> Failure | None:
+        """Take in one event of an agent's; say whether it has to stop."""
+        chunk = task.chunk.id
+        match event:
+            case Text() | Doing():
+                self.notice(chunk, event.text[:_NOTICE_LIMIT])
+            case Denied():
+                self.notice(chunk, f"not allowed: {event.text}: {event.why}"[:_NOTICE_LIMIT])
+            case Began():
+                self.ledger.record(ev.ConversationBegan(chunk, event.session, task.base))
+            case Spent():
+                self.ledger.record(ev.UsageReported(chunk, event.session, event.usage))
+                return self._overspent(task)
+            case Ended():
+                pass
+        return None
+
+    def _overspent(self, task: "_Task") -> Failure | None:
+        state = self.ledger.state
+        now = state.chunks[task.chunk.id]
+        if task.budget is None or not isinstance(now, Running):
+            return None
+        spent = state.cost_of(task.chunk.id) - now.attempt.before
+        if spent < task.budget:
+            return None
+        why = f"it has spent ${spent:.2f} of the ${task.budget:.2f} that it may"
+        return Failure(ev.Outcome.BUDGET, why)
 
     async def _failed(
-        self, task: "_Task", taken: Captured, outcome: ev.Outcome, why: str, seconds: float
+        self, task: "_Task", taken: Captured, failure: Failure, seconds: float
     ) -> ev.AttemptEnded:
-        if not taken.touched:
-            return ev.AttemptEnded(task.chunk.id, outcome, f"{why}; it left no work", seconds)
-        pin = pin_of(self.spec, task.chunk.id, task.attempt, partial(taken.commit))
-        await self.repo.create_ref(pin, taken.commit)
+        pin = ""
+        if taken.touched:
+            pin = pin_of(self.spec, task.chunk.id, task.attempt, partial(taken.commit))
+            await self.repo.create_ref(pin, taken.commit)
         return ev.AttemptEnded(
-            task.chunk.id, outcome, f"{why}; what it left is kept as {pin}", seconds
+            chunk=task.chunk.id,
+            outcome=failure.outcome,
+            detail=failure.why if pin else f"{failure.why}; it left no work",
+            seconds=seconds,
+            pin=pin,
+            base=taken.base,
+            commit=taken.commit,
+            until=self._until(task, failure),
         )
+
+    def _until(self, task: "_Task", failure: Failure) -> float:
+        """Return when trying again may be of use, in seconds since the epoch."""
+        if failure.reset_at is not None:
+            return failure.reset_at
+        now = self.ledger.state.chunks[task.chunk.id]
+        before = now.attempt.backoffs if isinstance(now, Running) else 0
+        match NEXT[failure.outcome]:
+            case Step.WAIT:
+                return self.clock() + self.pauses.for_limit(before + 1)
+            case Step.BACK_OFF:
+                return self.clock() + self.pauses.for_overload(before + 1)
+            case _:
+                return 0.0
 
     async def _changed_nothing(self, task: "_Task", taken: Captured) -> bool:
         if task.round:
@@ -208,13 +329,6 @@ class LocalEngine:
                     " to pending in the plan file to have it done again",
                 )
 
-    def _before(self, command: cmd.StartAttempt, state: RunState) -> str:
-        now = state.chunks[command.chunk]
-        if isinstance(now, Running) and isinstance(now.aside, SetAside):
-            pin = pin_of(self.spec, command.chunk, now.aside.attempts)
-            return render_conflict_note(now.aside.paths, pin)
-        return ""
-
     # --- what a dead coordinator or a stopped agent left ---------------------------------------
 
     async def salvage(self, chunk: ChunkId, attempt: int, number: int) -> str:
@@ -223,15 +337,26 @@ class LocalEngine:
         return await salvage(self.worktrees, number, Label(self.spec, chunk, attempt), onto)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """One prompt to an agent: work on `start` in a slot; what it does is measured from `base`."""
+    """One prompt to an agent in a slot.
+
+    What it does is measured from `base`; a repair must change `start`. It may spend `budget` US
+    dollars, and goes on with the conversation `session` where there is one.
+    """
 
     chunk: Chunk
     attempt: int
-    round: int
     slot: Worktree
     number: int
     base: Commit
     start: Commit
-    prompt: str
+    brief: Brief
+    round: int = 0
+    budget: float | None = None
+    session: str = ""
+
+
+def _session_of(state: RunState, chunk: ChunkId) -> str:
+    now = state.chunks[chunk]
+    return now.attempt.session if isinstance(now, Running) else ""

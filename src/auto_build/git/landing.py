@@ -87,6 +87,16 @@ def partial(commit: Commit) -> str:
     return f"-partial-{commit[:7]}"
 
 
+async def find_partial(repo: Repo, spec: str, chunk: str, attempt: int) -> Commit | None:
+    """Return the last of what was kept of an attempt that its agent did not finish, if any was."""
+    found: Commit | None = None
+    prefix = pin_of(spec, chunk, attempt, "-partial-*")
+    for commit in (await repo.refs(prefix, sort="committerdate")).values():
+        if found is None or not await repo.is_ancestor(commit, found):
+            found = commit
+    return found
+
+
 async def salvage(worktrees: Worktrees, number: int, label: Label, onto: Commit) -> str:
     """Keep what lies in a worker slot's worktree, whoever left it there.
 

@@ -256,9 +256,10 @@ class Repo:
         )
         return parse.parse_landings(done.stdout, spec)
 
-    async def refs(self, prefix: str) -> Mapping[str, Commit]:
-        """Return the refs beneath `prefix`, by full name."""
-        done = await self.git("for-each-ref", "--format=%(refname) %(objectname)", prefix)
+    async def refs(self, prefix: str, *, sort: str = "refname") -> Mapping[str, Commit]:
+        """Return the refs beneath `prefix`, or that it fits as a pattern, by full name."""
+        form = "--format=%(refname) %(objectname)"
+        done = await self.git("for-each-ref", form, f"--sort={sort}", prefix)
         pairs = (line.split(" ") for line in done.stdout.splitlines())
         return {name: Commit(commit) for name, commit in pairs}
 

@@ -55,15 +55,19 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """How to state an environment: where from, what is passed on besides, what is set."""
+    """How to state an environment: where from, what is passed on besides, what is set.
+
+    `keys` are variables that agents get and checks do not.
+    """
 
     inherited: Mapping[str, str]
     passed: tuple[str, ...] = ()
     set: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def for_agent(self, seat: Seat, ceiling: str) -> dict[str, str]:
         """Return the environment of an agent; git in it never looks above `ceiling`."""
-        return self._state((*BASE, *AGENT, *self.passed), seat, ceiling)
+        return {**self._state((*BASE, *AGENT, *self.passed), seat, ceiling), **self.keys}
 
     def for_check(self, seat: Seat, ceiling: str) -> dict[str, str]:
         """Return the environment of a verification command."""

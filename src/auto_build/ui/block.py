@@ -14,7 +14,7 @@ from rich.text import Text
 from auto_build.core.view import Label, Row, View
 from auto_build.ui.marks import IDLE, MARKS, WORD_WIDTH, numbers, one_line
 from auto_build.ui.rest import Guess
-from auto_build.ui.words import about, clean, clip, clock, listed, pad
+from auto_build.ui.words import about, clean, clip, clock, dollars, listed, pad, time_of_day
 
 _MOST_WORKERS: Final = 6
 _OTHER_LINES: Final = 9  # the block's own besides workers, and a few for the events above it
@@ -31,6 +31,7 @@ _UNDER_WAY: Final = (
     Label.QUEUED,
     Label.CHECKING,
     Label.LANDING,
+    Label.PARKED,
 )
 
 
@@ -104,6 +105,8 @@ def _worker(row: Row, slot: int, doing: str, width: int, ids: int, now: float) -
     time = clock(now - row.since) if row.since else ""
     left = width - cell_len(start) - ids - _TIME_WIDTH - 4
     title = clean(row.title)
+    if row.until:
+        doing = f"until {time_of_day(row.until)}"
     share = max(left - cell_len(doing), int(left * _TITLE_SHARE)) if doing else left
     return one_line(
         (start, mark.style),
@@ -145,7 +148,15 @@ def _later(view: View) -> list[str]:
 
 def _progress(scene: Scene, view: View, width: int, now: float) -> Text:
     left = f"{about(scene.guess.left(now))} left" if scene.guess else ""
-    return progress_line(view, width, *([left] if left else []))
+    return progress_line(view, width, *(part for part in (left, _cost(view)) if part))
+
+
+def _cost(view: View) -> str:
+    """Return what the run has cost so far, of what it may."""
+    if view.usage.cost_usd is None:
+        return ""
+    most = f" of {dollars(view.max_cost)}" if view.max_cost is not None else ""
+    return dollars(view.usage.cost_usd) + most
 
 
 def _numbers(view: View) -> str:

@@ -9,11 +9,11 @@ from rich.text import Text
 from auto_build.core import events as ev
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import blocked
-from auto_build.core.state import Failed, Live, Queued, RunState
+from auto_build.core.state import Failed, Live, Parked, Queued, RunState
 from auto_build.core.view import Label, View
 from auto_build.journal import Record
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, hanging, numbers, one_line
-from auto_build.ui.words import clean, clip, counted, listed, span
+from auto_build.ui.words import clean, clip, counted, listed, span, time_of_day, used
 from auto_build.updates import Notice, Update
 
 _WHO_WIDTH: Final = 5
@@ -33,6 +33,8 @@ _RESET: Final = Mark("↷", "again", "yellow")
 _STARTED: Final = Mark("●", "started", "cyan")
 _REPAIR: Final = Mark("↻", "repair", "yellow")
 _LOST: Final = Mark("↷", "cut off", "yellow")
+_RESUMED: Final = Mark("●", "goes on", "cyan")
+_SAID: Final = Mark("»", "said", "bold")
 _CAPTURED: Final = Mark("○", "kept", "dim")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _CHECKING: Final = Mark("◐", "checking", "dim")
@@ -121,6 +123,9 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:
             return Line(_MERGED, "", f"into {event.branch} at {event.commit[:10]}")
         case ev.RunDiscarded():
             return Line(_DISCARDED, "", f"staging is gone; its last commit is kept as {event.pin}")
+        case ev.Steered():
+            whom = event.to or "every agent"
+            return Line(_SAID, event.to or "", f"to {whom}: {event.text}")
 
 
 def _chunk_lines(  # noqa: C901 - what is said of each event
@@ -138,11 +143,19 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
             rounds = f"round {event.round} of {state.repair_rounds}"
             yield Line(_REPAIR, chunk, f"the agent has the failing output, {rounds}")
         case ev.AttemptLost():
-            yield Line(_LOST, chunk, "in the last session while the agent worked: begins anew")
+            goes_on = isinstance(state.chunks[chunk], Parked)
+            then = "goes on where it was" if goes_on else "begins anew"
+            yield Line(_LOST, chunk, f"in the last session while the agent worked: {then}")
+        case ev.ResumeStarted():
+            yield Line(_RESUMED, chunk, _title(state, chunk))
+        case ev.ConversationBegan():
+            yield Line(_NOTE, chunk, f"conversation {event.session}", quiet=True)
+        case ev.UsageReported():
+            yield Line(_NOTE, chunk, f"used {used(state.usage_of(chunk))} so far", quiet=True)
         case ev.WorkCaptured():
             yield from _captured(event, state)
         case ev.AttemptEnded():
-            yield from _failed(chunk, f"{event.outcome.value}: {event.detail}", state)
+            yield from _stopped(event, state)
         case ev.GateStarted():
             yield Line(_CHECKING, chunk, "merged onto staging, off-tree", quiet=True)
         case ev.GateLost():
@@ -207,6 +220,24 @@ def _passed(event: ev.CandidatePassed) -> Line:
     return Line(_GREEN, event.chunk, checks, quiet=True)
 
 
+def _stopped(event: ev.AttemptEnded, state: RunState) -> Iterator[Line]:
+    """Tell why an agent stopped, and what follows."""
+    why = f"{event.outcome.value}: {event.detail}"
+    now = state.chunks[event.chunk]
+    match now:
+        case Failed():
+            yield from _failed(event.chunk, f"{now.outcome.value}: {now.reason}", state)
+        case Parked() if state.halt:
+            yield Line(MARKS[Label.PARKED], event.chunk, why, whole=True)
+        case Parked() if now.until:
+            then = f"goes on at {time_of_day(now.until)}"
+            yield Line(MARKS[Label.PARKED], event.chunk, f"{then}; {why}", whole=True)
+        case Parked():
+            yield Line(MARKS[Label.PARKED], event.chunk, f"goes on as soon as it can; {why}")
+        case _:
+            yield Line(_RESET, event.chunk, f"is tried once more; {why}")
+
+
 def _failed(chunk: ChunkId, why: str, state: RunState) -> Iterator[Line]:
     yield Line(MARKS[Label.FAILED], chunk, why)
     held_up = [other for other, roots in blocked(state).items() if chunk in roots]
@@ -220,7 +251,9 @@ def _rejected(event: ev.CandidateRejected, state: RunState) -> Iterator[Line]:
     why = f"{clip(clean(red.command), _COMMAND_WIDTH)}: {red.note}" if red else event.feedback
     if isinstance(now, Failed):
         yield Line(_RED, event.chunk, why)
-        yield from _failed(event.chunk, "still red, and no repair round is left", state)
+        again = now.reason != event.feedback
+        then = "a repair did not change that" if again else "no repair round is left"
+        yield from _failed(event.chunk, f"still red, and {then}", state)
     else:
         done = now.attempt.round if isinstance(now, Live) else 0
         then = f"→ repair {done + 1} of {state.repair_rounds}"

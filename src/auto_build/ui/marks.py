@@ -29,6 +29,7 @@ MARKS: Final[Mapping[Label, Mark]] = MappingProxyType(
         Label.QUEUED: Mark("○", "queued", "blue"),
         Label.CHECKING: Mark("◐", "checking", "blue"),
         Label.LANDING: Mark("▲", "landing", "green"),
+        Label.PARKED: Mark("‖", "parked", "yellow"),
         Label.LANDED: Mark("✓", "landed", "green"),
         Label.SET_ASIDE: Mark("↷", "set aside", "yellow"),
         Label.SKIPPED: Mark("-", "skipped", "dim"),

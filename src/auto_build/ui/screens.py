@@ -11,7 +11,18 @@ from rich.text import Text
 from auto_build.core.view import Label, Row, View
 from auto_build.ui.block import progress_line
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, Sheet, hanging, numbers, one_line
-from auto_build.ui.words import clean, clean_lines, counted, listed, pad, span
+from auto_build.ui.words import (
+    clean,
+    clean_lines,
+    counted,
+    dollars,
+    listed,
+    pad,
+    source,
+    span,
+    time_of_day,
+    used,
+)
 
 _REASON_LINES: Final = 3
 _COMMANDS_SHOWN: Final = 3
@@ -50,6 +61,8 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
     def layout(width: int) -> Iterator[Text]:
         yield _verdict(view)
         yield one_line(("  " + _figures(view), "dim"))
+        if view.usage:
+            yield one_line(("  " + _spent(view), "dim"))
         for row in view.rows:
             yield from _troubles(row, width)
         if staging:
@@ -81,6 +94,8 @@ def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
                 yield one_line((clean(phase), "bold underline"))
             yield _status_row(row, _mark(row, alive=alive), min(ids, _ID_WIDTH), titles, width)
         yield progress_line(view, width)
+        if view.usage:
+            yield one_line(("used         ", "bold"), _spent(view))
         if view.queue:
             yield one_line(("merge queue  ", "bold"), listed([clean(one) for one in view.queue]))
         if ending := _ending(view):
@@ -113,6 +128,11 @@ def _figures(view: View) -> str:
             counted(times.repairs, "repair"),
         )
     )
+
+
+def _spent(view: View) -> str:
+    most = f" of at most {dollars(view.max_cost)}" if view.max_cost is not None else ""
+    return f"{used(view.usage)}{most} ({source(view.usage)})"
 
 
 def _troubles(row: Row, width: int) -> Iterator[Text]:
@@ -170,6 +190,8 @@ def _status_row(row: Row, mark: Mark, ids: int, titles: int, width: int) -> Text
     facts = [
         f"attempt {row.attempt}" if row.attempt > 1 else "",
         f"worker {row.slot}" if row.slot is not None and mark is not _CUT_OFF else "",
+        f"until {time_of_day(row.until)}" if row.until else "",
+        used(row.usage),
         clean(row.note),
         f"to verify: {clean(row.unverified)}" if row.unverified else "",
     ]

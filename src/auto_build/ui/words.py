@@ -4,10 +4,13 @@ Invariant: whatever an agent, a plan or a path says comes out as printable chara
 """
 
 import re
+import time
 import unicodedata
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
+
+from auto_build.core.usage import CostSource, Usage
 
 _ESCAPES: Final = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # titles, links, the clipboard
@@ -83,6 +86,44 @@ def about(seconds: float) -> str:
     if minutes < 90:
         return f"about {minutes} min"
     return f"about {minutes / 60:.1f} h"
+
+
+def time_of_day(at: float) -> str:
+    """Return a time in seconds since the epoch as clocks show it here, with its day."""
+    return time.strftime("%a %H:%M", time.localtime(at))
+
+
+def dollars(cost: float) -> str:
+    """Return an amount of money: cents, and finer where it is less than ten of them."""
+    return f"${cost:.2f}" if cost >= 0.1 or cost == 0 else f"${cost:.4f}"
+
+
+def tokens(number: int) -> str:
+    """Return a number of tokens, as in `950 tokens` and `12.3k tokens`."""
+    if number < 1_000:
+        return f"{number} tokens"
+    return f"{number / 1_000:.1f}k tokens" if number < 1_000_000 else f"{number / 1e6:.2f}M tokens"
+
+
+def used(usage: Usage) -> str:
+    """Return what was used up, in money and tokens; nothing where that was nothing."""
+    if not usage:
+        return ""
+    parts = [] if usage.cost_usd is None else [dollars(usage.cost_usd)]
+    return ", ".join([*parts, tokens(usage.tokens)])
+
+
+def source(usage: Usage) -> str:
+    """Say where the figure of the money comes from."""
+    match usage.source:
+        case CostSource.AGENT:
+            return "as the agents say"
+        case CostSource.PRICED:
+            return "by the prices in the settings"
+        case CostSource.UNKNOWN if usage.cost_usd is None:
+            return "what it cost is not known"
+        case CostSource.UNKNOWN:
+            return "a part of what it cost is not known"
 
 
 def _harmless(char: str) -> str:

@@ -1,0 +1,110 @@
+"""What an agent is told, put together from the state of the run.
+
+Every brief has two forms: the whole task, for an agent that knows nothing of it, and what follows,
+for one whose conversation goes on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auto_build.core import commands as cmd
+from auto_build.core.outcomes import Setback
+from auto_build.core.plan import Chunk, ChunkId
+from auto_build.core.state import Rejected, Running, RunState, SetAside
+from auto_build.git.landing import pin_of
+from auto_build.prompts import Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What to say to an agent: `whole` to one that begins, `further` to one that goes on."""
+
+    whole: str
+    further: str
+
+    def for_agent(self, *, resumed: bool) -> str:
+        """Return what to say."""
+        return self.further if resumed else self.whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Briefing:
+    """Writes the briefs of one build.
+
+    `instructions` is what the repository itself says to agents; `checks` are the project's own.
+    """
+
+    prompts: Prompts
+    spec: str
+    spec_text: Callable[[], str]
+    instructions: str
+    checks: tuple[str, ...]
+
+    def attempt(self, command: cmd.StartAttempt, state: RunState) -> Brief:
+        """Brief an agent that is given a chunk."""
+        before = self._before(command, state)
+        whole = self._task(command.chunk, state, before)
+        return Brief(whole, before or whole)
+
+    def repair(self, command: cmd.Repair, state: RunState) -> Brief:
+        """Brief an agent whose work is red."""
+        return self._repair(command.chunk, state, command.feedback, command.round)
+
+    def resume(self, command: cmd.Resume, state: RunState) -> Brief:
+        """Brief an agent that was parked."""
+        now = state.chunks[command.chunk]
+        rejected = now.rejected if isinstance(now, Running) else None
+        why = (
+            now.attempt.setbacks[-1] if isinstance(now, Running) and now.attempt.setbacks else None
+        )
+        further = self.prompts.resume(
+            self._chunk(command.chunk, state),
+            why=_in_words(why),
+            human=state.notes_for(command.chunk),
+        )
+        if isinstance(rejected, Rejected):
+            red = self._repair(command.chunk, state, rejected.feedback, command.round)
+            return Brief(red.whole, further)
+        return Brief(self._task(command.chunk, state, further), further)
+
+    def _repair(self, chunk: ChunkId, state: RunState, feedback: str, round_: int) -> Brief:
+        further = self.prompts.repair(
+            self._chunk(chunk, state),
+            feedback=feedback,
+            round_=round_,
+            rounds=state.repair_rounds,
+            human=state.notes_for(chunk),
+        )
+        return Brief(self._task(chunk, state, further), further)
+
+    def _task(self, chunk: ChunkId, state: RunState, before: str) -> str:
+        return self.prompts.implement(
+            self._chunk(chunk, state),
+            spec=self.spec,
+            spec_text=self.spec_text(),
+            held=[(other, state.held(other)) for other in state.live if other != chunk],
+            checks=self.checks,
+            before=before,
+            human=state.notes_for(chunk),
+            instructions=self.instructions,
+        )
+
+    def _chunk(self, chunk: ChunkId, state: RunState) -> Chunk:
+        return state.plan.chunks[chunk]
+
+    def _before(self, command: cmd.StartAttempt, state: RunState) -> str:
+        """Return what the agent should know of the attempt before."""
+        now = state.chunks[command.chunk]
+        if not isinstance(now, Running):
+            return ""
+        if isinstance(now.aside, SetAside):
+            pin = pin_of(self.spec, command.chunk, now.aside.attempts)
+            return self.prompts.conflict_note(now.aside.paths, pin)
+        if now.attempt.setbacks:
+            last = now.attempt.setbacks[-1]
+            return self.prompts.again_note(last.outcome.value, last.reason, last.pin)
+        return ""
+
+
+def _in_words(setback: Setback | None) -> str:
+    return f"{setback.outcome.value}: {setback.reason}" if setback else "the run was stopped"
