@@ -1,0 +1,78 @@
+"""A project's script, played by a model: it finds out from the conversation where it stands.
+
+Nothing is remembered between requests, so that many conversations can go through one address, and
+one that is resumed goes on where it was.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from auto_build.agents import scripted
+from tests.stubs import acts
+from tests.stubs.talk import Talk, Turn, append_command
+
+_CHUNK: Final = re.compile(r"^# Your chunk: (\S+)", re.MULTILINE)
+_REPAIR: Final = re.compile(r"on chunk (\S+) \(.*?\(?repair round (\d+) of", re.DOTALL)
+_AGAIN: Final = "# An earlier attempt"
+_LOST: Final = "outcome is unknown"  # what Claude says of a tool call that was cut off
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a conversation stands in the script."""
+
+    chunk: str
+    attempt: int
+    round: int
+    step: int
+
+
+def find_position(talk: Talk) -> Position | None:
+    """Return where a conversation stands; None where it is about no chunk."""
+    chunk, attempt, round_, begun = "", 1, 0, 0
+    for place, turn in enumerate(talk.turns):
+        if task := _CHUNK.search(turn.prompt):
+            chunk, round_, begun = task[1], 0, place
+        if _AGAIN in turn.prompt:
+            attempt, begun = 2, place
+        if repair := _REPAIR.search(turn.prompt):
+            chunk, round_, begun = repair[1], int(repair[2]), place
+    if not chunk:
+        return None
+    return Position(chunk, attempt, round_, _steps_done(talk.turns[begun:]))
+
+
+def _steps_done(turns: Sequence[Turn]) -> int:
+    """Return how many answers with tool calls were carried out."""
+    used = sum(turn.used_tools for turn in turns)
+    lost = sum(_LOST in result.text for turn in turns for result in turn.results)
+    return used - min(used, lost)
+
+
+def next_act(script: scripted.Script, at: Position) -> acts.Act:
+    """Return what the model does next."""
+    turn = script.find(at.chunk, at.attempt, at.round)
+    steps = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
+    return steps[at.step] if at.step < len(steps) else acts.Say("It is done.")
+
+
+def _act(step: scripted.Step, pace: float) -> acts.Act | None:
+    match step:
+        case scripted.Write():
+            return acts.WriteFile(step.path, step.text)
+        case scripted.Edit():
+            return acts.EditFile(step.path, step.old, step.new)
+        case scripted.Append():
+            return acts.RunCommand(append_command(step.path, step.text))
+        case scripted.Delete():
+            return acts.RunCommand(f"rm -- '{step.path}'")
+        case scripted.Run():
+            return acts.RunCommand(step.command)
+        case scripted.Sleep() if step.seconds * pace > 0:
+            return acts.RunCommand("true", delay_s=step.seconds * pace)
+        case scripted.Commit():
+            return acts.RunCommand(f"git add -A && git commit -q -m '{step.message}'")
+        case _:
+            return None
