@@ -1,9 +1,10 @@
 # setup | check | test | demo: each sets up what it needs, from python3 (3.11 or newer), git and make.
+# agents: the real agents that some tests drive, by npm; without them those tests are skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup check test demo format clean
+.PHONY: setup check test demo agents format clean
 
 setup: $(READY)
 
@@ -27,6 +28,15 @@ check: $(READY)
 test: $(READY)
 	$(BIN)/pytest -n auto
 
+agents: .agents/.ready
+
+.agents/.ready: tests/agents/package.json
+	@command -v npm > /dev/null || { echo "npm is needed for this: install Node.js 20 or newer"; exit 3; }
+	@mkdir -p .agents && cp tests/agents/package.json .agents/
+	@echo "installing into .agents ..."
+	@npm install --prefix .agents --silent --no-audit --no-fund --no-package-lock
+	@touch .agents/.ready
+
 demo: $(READY)
 	$(BIN)/auto-build demo
 
@@ -35,4 +45,4 @@ format: $(READY)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .agents .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,11 +1,19 @@
 """Settings: what is typed beats the environment beats the file; what is wrong is named."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from auto_build.errors import UsageProblem
-from auto_build.settings import CommandAgent, ScriptedAgent, load_settings
+from auto_build.errors import EnvironmentUnfit, UsageProblem
+from auto_build.settings import (
+    CommandAgent,
+    ModelSettings,
+    ScriptedAgent,
+    Settings,
+    load_keys,
+    load_settings,
+)
 
 
 def write(folder: Path, text: str, name: str = "auto-build.toml") -> None:
@@ -100,3 +108,36 @@ def test_no_agent_and_an_unknown_agent_are_told_with_those_that_there_are(tmp_pa
         load_settings(tmp_path, {}, {}).require_agent()
     with pytest.raises(UsageProblem, match="unknown agent 'three'"):
         load_settings(tmp_path, {"agent": "three"}, {}).require_agent()
+
+
+# --- keys in files -------------------------------------------------------------------------------
+
+
+def test_a_key_is_read_from_its_file_without_the_line_s_end(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-1234\n")
+    assert load_keys(tmp_path, {"ANTHROPIC_API_KEY": "key"}) == {"ANTHROPIC_API_KEY": "sk-1234"}
+
+
+def test_a_key_may_lie_in_the_home_folder(tmp_path: Path) -> None:
+    (Path.home() / "key").write_text("sk-home")
+    assert load_keys(tmp_path, {"K": "~/key"}) == {"K": "sk-home"}
+
+
+def test_keys_that_are_not_there_are_all_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "two").write_text("one\ntwo\n")
+    with pytest.raises(EnvironmentUnfit) as refused:
+        load_keys(tmp_path, {"A": "gone", "B": "empty", "C": "two", "D": "."})
+    told = str(refused.value)
+    assert all(f"{name}: " in told for name in "ABCD")
+    assert "one\n" not in told.replace("one line", ""), "a key is printed"
+
+
+@pytest.mark.parametrize(
+    ("job", "model"), [("plan", "big"), ("work", "small"), ("repair", "small")]
+)
+def test_a_job_without_a_model_of_its_own_takes_the_next_best(
+    job: Literal["plan", "work", "repair"], model: str
+) -> None:
+    chosen = Settings(models=ModelSettings(plan="big", work="small"))
+    assert chosen.model_for(job) == model

@@ -344,6 +344,7 @@ class _Session:
 
     def _doubts(self) -> Iterator[str]:
         """Yield what may go wrong with the agents, as far as it can be told before."""
+        yield from self.prompts.outdated
         run = self.settings.run
         if crowded := too_many(run.parallel, self.need_mb, free_mb()):
             yield crowded

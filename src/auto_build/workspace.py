@@ -96,7 +96,8 @@ class Workspace:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EnvironmentUnfit(f"the probe folder {folder} cannot be made: {error.strerror}") from error
+            why = error.strerror
+            raise EnvironmentUnfit(f"the probe folder {folder} cannot be made: {why}") from error
         return folder
 
     def specs(self) -> tuple[Spec, ...]:

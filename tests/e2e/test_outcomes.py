@@ -21,6 +21,7 @@ from tests.e2e.project import (
     hang,
     hear,
     limit,
+    say,
     sleep,
     spend,
     stop,
@@ -247,6 +248,16 @@ async def test_a_question_waits_for_its_answer_and_the_next_attempt_has_it(
     report = await project.run()
     assert report.labels() == {"one": "landed"}
     assert "spaces, always" in prompts(project, "one", 2)
+
+
+async def test_a_question_in_an_agent_s_last_words_is_no_end(project: Project) -> None:
+    project.plan_of(chunk("one", files=["one"]))
+    project.agent("one", write("one"), say("I wrote half.\nQUESTION: tabs or spaces?"))
+
+    report = await project.run()
+
+    assert report.row("one").note.startswith("needs-input: tabs or spaces?")
+    assert project.show("one", report.row("one").pin) == "done\n"
 
 
 async def test_what_is_said_reaches_an_agent_at_work(project: Project) -> None:

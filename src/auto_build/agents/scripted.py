@@ -292,7 +292,7 @@ class ScriptedAgent:
     @property
     def abilities(self) -> Abilities:
         """A script is no program of its own."""
-        return Abilities(resumes=True, steers=True, reports_cost=True, memory_mb=1)
+        return Abilities(resumes=self.script.remembers, steers=True, reports_cost=True, memory_mb=1)
 
     async def check(self, probe: Probe) -> list[Problem]:  # noqa: ARG002 - the protocol's
         """A script needs nothing."""
@@ -315,12 +315,14 @@ class ScriptedSession:
         self._spawned: list[asyncio.Task[object]] = []
         self._heard: asyncio.Queue[str] = asyncio.Queue()
         self._works = False
+        self._stopped = False
+        self._limit: asyncio.Timeout | None = None
 
     async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
         """Play the turn for this prompt; the prompt's text is only logged."""
         self._log(f"--- prompt, round {self._round}\n{text}\n--- script\n")
         turn = self._next_turn()
-        self._works = True
+        self._works, self._stopped = True, False
         if self._agent.script.remembers:
             yield Began(self._name)
         try:
@@ -332,8 +334,10 @@ class ScriptedSession:
                 if not isinstance(step, _Doable):
                     yield self._end(step)
                     return
-                await self._play(step)
+                await self._play_until_stopped(step)
             yield Ended(stop=Stop.DONE)
+        except TimeoutError:
+            yield Ended(stop=Stop.INTERRUPTED, detail="it was asked to stop")
         except ScriptFails as failure:
             yield Ended(stop=Stop.ERROR, detail=str(failure))
         finally:
@@ -352,7 +356,10 @@ class ScriptedSession:
         return self._works
 
     async def interrupt(self) -> None:
-        """Closing the stream is what stops it."""
+        """Stop the step that is played, and with it the turn."""
+        self._stopped = True
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """Stop what was spawned."""
@@ -396,6 +403,16 @@ class ScriptedSession:
                 return Ended(stop=Stop.RATE_LIMIT, detail=step.text, reset_at=reset_at)
             case End():
                 return Ended(stop=step.stop, detail=step.text)
+
+    async def _play_until_stopped(self, step: _Doable) -> None:
+        if self._stopped:
+            raise TimeoutError
+        async with asyncio.timeout(None) as limit:
+            self._limit = limit
+            try:
+                await self._play(step)
+            finally:
+                self._limit = None
 
     async def _play(self, step: _Doable) -> None:
         match step:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from auto_build.cli.drafting import draft_plan
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
 from auto_build.cli.ways import subcommand_ways
@@ -43,9 +44,23 @@ def build(
     out: Out,
     verbose: bool,
     ways: Ways,
+    yes: bool = False,
 ) -> int:
-    """Run a build to its end, show it, and return the exit code."""
+    """Run a build to its end, show it, and return the exit code.
+
+    A spec without a plan has one drafted first, which is asked to be confirmed unless `yes`.
+    """
+    if not asyncio.run(_has_plan(folder, spec)):
+        lines = Out(out.json, lines=True)
+        code = draft_plan(folder, spec, flags=flags, out=lines, yes=yes)
+        if code != EXIT_DONE:
+            return code
     return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose))
+
+
+async def _has_plan(folder: Path, spec: str) -> bool:
+    found = await Build.open(folder, spec)
+    return found.spec.plan_path.exists()
 
 
 async def _build(
@@ -115,18 +130,20 @@ def _brief(view: View) -> dict[str, Any]:
 @click.command()
 @click.argument("spec", required=False)
 @click.option("--spec", "named", help="The spec, as an option.")
+@click.option("--yes", is_flag=True, help="Build from a drafted plan without asking.")
 @build_options
 @project_dir
 @as_json
 def run(
     spec: str | None,
     named: str | None,
+    yes: bool,
     project_dir: Path,
     as_json: bool,
     verbose: bool,
     **flags: Any,
 ) -> int:
-    """Build SPEC, or go on where an earlier run of it stopped."""
+    """Build SPEC, or go on where an earlier run of it stopped; without a plan, draft one first."""
     wanted = spec or named
     if not wanted:
         raise UsageProblem("which spec?", hint="auto-build run 001; auto-build list shows them")
@@ -137,6 +154,7 @@ def run(
         out=Out(as_json),
         verbose=verbose,
         ways=subcommand_ways(wanted, flags),
+        yes=yes,
     )
 
 

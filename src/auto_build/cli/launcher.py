@@ -54,7 +54,7 @@ def launch(
         raise UsageProblem("which spec?", hint="add --spec 001; --list shows what there is")
     if action == "build":
         ways = launcher_ways(spec, given)
-        return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways)
+        return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways, yes=yes)
     return _finish(action, project_dir, spec, out, yes=yes)
 
 

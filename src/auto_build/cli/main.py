@@ -7,6 +7,7 @@ import click
 
 from auto_build.cli.boundary import invoke
 from auto_build.cli.building import pause, retry, run, skip, steer
+from auto_build.cli.drafting import draft, spec
 from auto_build.cli.finishing import clean_, discard, merge, review
 from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
@@ -24,6 +25,7 @@ def cli() -> None:
 for command in (
     demo,
     init,
+    spec,
     plan,
     run,
     status,
@@ -40,6 +42,7 @@ for command in (
     doctor,
 ):
     cli.add_command(command)
+plan.add_command(draft)
 
 
 def launch_main(argv: Sequence[str]) -> int:

@@ -29,9 +29,13 @@ class _Screen(Console):
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """Where a command's answer goes: `json` asks for one JSON value on standard output."""
+    """Where a command's answer goes: `json` asks for one JSON value on standard output.
+
+    With `lines` a value is printed on one line, for answers that consist of several.
+    """
 
     json: bool = False
+    lines: bool = False
 
     @property
     def console(self) -> Console:
@@ -43,7 +47,8 @@ class Out:
 
     def value(self, value: object) -> None:
         """Print a value as JSON."""
-        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        indent = None if self.lines else 2
+        click.echo(json.dumps(plain(value), indent=indent, ensure_ascii=False))
 
     def text(self, line: str = "") -> None:
         """Print a line for people."""

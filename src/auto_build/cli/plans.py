@@ -73,9 +73,9 @@ def show(
     if dot:
         out.text(_dot(file.plan))
     elif out.json:
-        out.value(_as_value(file))
+        out.value(plan_value(file))
     else:
-        for line in _as_text(file.plan):
+        for line in describe_plan(file.plan):
             out.text(line)
     return EXIT_DONE
 
@@ -105,7 +105,8 @@ def _tell(out: Out, path: Path, problems: tuple[Problem, ...], hints: tuple[Hint
         out.text(f"{path}: {count}, nothing can be run")
 
 
-def _as_text(plan: Plan) -> list[str]:
+def describe_plan(plan: Plan) -> list[str]:
+    """Return the lines that show a plan to people."""
     lines = [plan.title] if plan.title else []
     for phase in plan.phases:
         after = f"  after {', '.join(phase.depends_on)}" if phase.depends_on else ""
@@ -134,7 +135,8 @@ def _chunk_text(chunk: Chunk) -> list[str]:
     return lines
 
 
-def _as_value(file: PlanFile) -> dict[str, Any]:
+def plan_value(file: PlanFile) -> dict[str, Any]:
+    """Return what `plan show --json` tells of a plan."""
     plan = file.plan
     return {
         "title": plan.title,

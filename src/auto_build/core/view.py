@@ -76,7 +76,7 @@ class Times:
         chunk = event.chunk
         changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
         match event:
-            case ev.UsageReported():
+            case ev.UsageReported() | ev.ConversationBegan():
                 return _with(self, last=at)
             case ev.AttemptStarted():
                 changes["started"] = {**self.started, chunk: at}

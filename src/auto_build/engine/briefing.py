@@ -4,7 +4,7 @@ Every brief has two forms: the whole task, for an agent that knows nothing of it
 for one whose conversation goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from auto_build.core import commands as cmd
@@ -53,29 +53,30 @@ class Briefing:
     def resume(self, command: cmd.Resume, state: RunState) -> Brief:
         """Brief an agent that was parked."""
         now = state.chunks[command.chunk]
-        rejected = now.rejected if isinstance(now, Running) else None
-        why = (
-            now.attempt.setbacks[-1] if isinstance(now, Running) and now.attempt.setbacks else None
-        )
-        further = self.prompts.resume(
-            self._chunk(command.chunk, state),
-            why=_in_words(why),
-            human=state.notes_for(command.chunk),
-        )
-        if isinstance(rejected, Rejected):
-            red = self._repair(command.chunk, state, rejected.feedback, command.round)
-            return Brief(red.whole, further)
-        return Brief(self._task(command.chunk, state, further), further)
+        running = now if isinstance(now, Running) else None
+        why = _in_words(running.attempt.setbacks if running else ())
+
+        def told(human: str) -> str:
+            return self.prompts.resume(self._chunk(command.chunk, state), why=why, human=human)
+
+        human = state.notes_for(command.chunk)
+        if running and isinstance(running.rejected, Rejected):
+            red = self._repair(command.chunk, state, running.rejected.feedback, command.round)
+            return Brief(red.whole, told(human))
+        return Brief(self._task(command.chunk, state, told("")), told(human))
 
     def _repair(self, chunk: ChunkId, state: RunState, feedback: str, round_: int) -> Brief:
-        further = self.prompts.repair(
-            self._chunk(chunk, state),
-            feedback=feedback,
-            round_=round_,
-            rounds=state.repair_rounds,
-            human=state.notes_for(chunk),
-        )
-        return Brief(self._task(chunk, state, further), further)
+        def told(human: str) -> str:
+            return self.prompts.repair(
+                self._chunk(chunk, state),
+                feedback=feedback,
+                round_=round_,
+                rounds=state.repair_rounds,
+                human=human,
+            )
+
+        whole = self._task(chunk, state, told(""))  # the task says itself what people said
+        return Brief(whole, told(state.notes_for(chunk)))
 
     def _task(self, chunk: ChunkId, state: RunState, before: str) -> str:
         return self.prompts.implement(
@@ -106,5 +107,5 @@ class Briefing:
         return ""
 
 
-def _in_words(setback: Setback | None) -> str:
-    return f"{setback.outcome.value}: {setback.reason}" if setback else "the run was stopped"
+def _in_words(setbacks: Sequence[Setback]) -> str:
+    return f"{setbacks[-1].outcome.value}: {setbacks[-1].reason}" if setbacks else "it was stopped"

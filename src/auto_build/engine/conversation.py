@@ -5,17 +5,22 @@ end, and heard out, before it is ended. What it says of its end is turned into a
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from time import monotonic
 from types import MappingProxyType
 from typing import Final
 
-from auto_build.agents.base import AgentEvent, Ended, Session, Stop
+from auto_build.agents.base import AgentEvent, Ended, Session, Stop, Text
 from auto_build.core.events import Outcome
 
 _HEARD: Final = 100  # events of an agent that wait to be looked at
 _LAST_WORDS_S: Final = 5.0
+_SAID: Final = 4_000  # characters of what an agent said last, in which a question is looked for
+_QUESTION: Final = re.compile(  # as the prompts ask for it: at the end, on a line of its own
+    r"^[\s*`]*QUESTION:[\s*`]*((?:(?!QUESTION:).){1,1000})\Z", re.MULTILINE | re.DOTALL
+)
 
 OUTCOMES: Final = MappingProxyType(
     {
@@ -66,32 +71,40 @@ async def converse(
         session: the conversation.
         text: the prompt.
         patience: its limits.
-        hear: called with every event but the last.
+        hear: called with every event.
     """
     pump = _Pump(session.prompt(text))
     stopped: Failure | None = None
+    said = ""
     end = monotonic() + patience.limit_s
     try:
         while True:
-            wait_s = min(patience.idle_s, end - monotonic())
-            event = await pump.next(_LAST_WORDS_S if stopped else max(wait_s, 0.0))
+            event = await _next(pump, patience, end)
             match event:
                 case Ended():
-                    return stopped or _judge(event)
+                    hear(event)
+                    return stopped or _judge(event, said)
                 case None if stopped:
                     return stopped
                 case None:
-                    stopped = _too_slow(patience, over=monotonic() >= end)
-                    await session.interrupt()
+                    why: Failure | None = _too_slow(patience, over=monotonic() >= end)
                 case _:
+                    said = f"{said}\n{event.text}"[-_SAID:] if isinstance(event, Text) else said
                     why = hear(event)
-                    if why is not None and stopped is None:
-                        stopped = why
-                        await session.interrupt()
+            if why is not None and stopped is None:
+                stopped = why
+                end = monotonic() + _LAST_WORDS_S
+                await session.interrupt()
     except _AgentBroke as broke:
         return stopped or Failure(Outcome.CRASHED, str(broke))
     finally:
         await pump.close()
+
+
+async def _next(pump: "_Pump", patience: Patience, end: float) -> AgentEvent | None:
+    """Return the next event; None where the agent is silent for too long, or its time is up."""
+    left_s = end - monotonic()
+    return await pump.next(min(patience.idle_s, left_s)) if left_s > 0 else None
 
 
 def _too_slow(patience: Patience, *, over: bool) -> Failure:
@@ -102,7 +115,11 @@ def _too_slow(patience: Patience, *, over: bool) -> Failure:
     return Failure(Outcome.IDLE, why)
 
 
-def _judge(ended: Ended) -> Failure | None:
+def _judge(ended: Ended, said: str) -> Failure | None:
+    """Return how an agent failed; one that ends with a question does not call that a failure."""
+    plain = ended.stop in {Stop.DONE, Stop.ERROR} and ended.answer is None
+    if plain and (asked := _QUESTION.search(said)):
+        return Failure(Outcome.NEEDS_INPUT, asked[1].strip())
     if ended.stop is Stop.DONE:
         return None
     return Failure(OUTCOMES[ended.stop], ended.detail, ended.reset_at)

@@ -22,6 +22,7 @@ from auto_build.process import CommandFailed
 FOLDER: Final = ".worktrees"
 STAGING: Final = "auto-build"
 WORKER: Final = "auto-build-worker-"
+PLANNER: Final = "auto-build-planner"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
 _EXCLUDE: Final = f"/{FOLDER}/".encode()
@@ -125,7 +126,17 @@ class Worktrees:
 
         Ignored files stay: they are the caches that make the next check quick.
         """
-        worktree = await self._require(self.slot_path(slot), "--detach", commit)
+        return await self._require_at(self.slot_path(slot), commit)
+
+    async def require_planner(self, commit: Commit) -> Worktree:
+        """Return the worktree in which a planner reads, at `commit`, without anything else.
+
+        Whatever was written there is undone: a planner only reads.
+        """
+        return await self._require_at(self.folder / PLANNER, commit)
+
+    async def _require_at(self, path: Path, commit: Commit) -> Worktree:
+        worktree = await self._require(path, "--detach", commit)
         self._mend_link(worktree)
         try:
             await self._reset(worktree, commit)

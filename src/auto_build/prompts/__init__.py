@@ -177,7 +177,7 @@ class Prompts:
         )
 
     def plan_again(self, remarks: Sequence[str], *, valid: bool) -> str:
-        """Return what the planner is told of its plan: why it is not `valid`, or how to better it."""
+        """Return what is said of a plan: how to better it, or why it is not `valid`."""
         verdict = _BETTER if valid else "It cannot be run like this. Mend all of these:"
         return self._fill("plan-again", verdict=verdict, problems=_listed(remarks))
 

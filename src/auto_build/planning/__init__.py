@@ -1,0 +1,1 @@
+"""Plans and specifications, drafted by an agent that reads the repository."""
