@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from auto_build.agents.base import Agent, Probe
-from auto_build.agents.choose import build_agent
+from auto_build.agents.base import Agent
+from auto_build.agents.choose import agent_environment, build_agent, require_working
 from auto_build.core import events as ev
 from auto_build.core.commands import Command
 from auto_build.core.planfile import PlanFile
@@ -35,10 +35,10 @@ from auto_build.history import fold, load_view
 from auto_build.inbox import Inbox, NoteFile
 from auto_build.journal import Journal, RunLock, now
 from auto_build.memory import free_mb, too_many
-from auto_build.policy.environment import Environment, Seat
+from auto_build.policy.environment import Environment
 from auto_build.process import Processes, end_marked
 from auto_build.prompts import Prompts, load_instructions
-from auto_build.settings import Settings, load_keys, load_settings
+from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
 from auto_build.workspace import HUMAN_INPUT, PlanWriter, Spec, Workspace
 
@@ -191,9 +191,10 @@ class SwarmCoordinator:
                 spec_dir=spec.folder,
                 processes=processes,
             )
-            keys = load_keys(repo.project, chosen.key_files)
-            environment = _environment(settings, keys)
-            await _require_working(agent, settings, environment, workspace, Worktrees(repo))
+            environment = agent_environment(settings.environment, chosen, repo.project)
+            await require_working(
+                agent, environment, workspace.probe_dir(), settings.models_of_a_run
+            )
             with Journal.open(workspace.state_dir, spec.name) as journal:
                 session = _Session(
                     repo=repo,
@@ -238,32 +239,6 @@ class SwarmCoordinator:
             if queue.qsize() >= _STREAM_LIMIT:
                 queue.get_nowait()
             queue.put_nowait(update)
-
-
-def _environment(settings: Settings, keys: Mapping[str, str]) -> Environment:
-    own = settings.environment
-    return Environment(os.environ, own.passed, own.set, keys)
-
-
-async def _require_working(
-    agent: Agent,
-    settings: Settings,
-    environment: Environment,
-    workspace: Workspace,
-    worktrees: Worktrees,
-) -> None:
-    """Find what keeps the agent from working before anything is made or paid for."""
-    probe = Probe(
-        env=environment.for_agent(Seat("", "", 0, 0), worktrees.ceiling),
-        folder=workspace.probe_dir(),
-        models=settings.models_of_a_run,
-    )
-    problems = await agent.check(probe)
-    if problems:
-        raise EnvironmentUnfit(
-            "\n".join(problem.what for problem in problems),
-            hint="; ".join(problem.hint for problem in problems),
-        )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,23 +2,21 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from auto_build.agents.base import Probe
-from auto_build.agents.choose import build_agent
+from auto_build.agents.choose import agent_environment, build_agent, find_problems
 from auto_build.errors import AutoBuildError
 from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
 from auto_build.journal import find_holder
 from auto_build.memory import free_mb, too_many
-from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
-from auto_build.settings import Settings, load_keys, load_settings
+from auto_build.settings import Settings, load_settings
 from auto_build.workspace import Workspace
 
 _FIRST_SPEC: Final = "put spec.md and implementation_plan.json into auto-build/specs/001-name/"
@@ -107,8 +105,11 @@ async def _agent(
             spec_dir=workspace.specs_dir,
             processes=processes,
         )
-        keys = load_keys(workspace.project, settings.agents[name].key_files)
-        problems = await agent.check(_probe(name, chosen, settings, keys, workspace))
+        models = settings.models_of_a_run if name == chosen else ()
+        environment = agent_environment(
+            settings.environment, settings.agents[name], workspace.project
+        )
+        problems = await find_problems(agent, environment, workspace.probe_dir(), models)
     except AutoBuildError as error:
         yield Finding(health, str(error), error.hint)
         return
@@ -120,15 +121,6 @@ async def _agent(
         need_mb = settings.agents[name].memory_mb or agent.abilities.memory_mb
         if crowded := too_many(settings.run.parallel, need_mb, free_mb()):
             yield Finding(Health.NOTE, crowded, "see `parallel` and `memory_mb` in the settings")
-
-
-def _probe(
-    name: str, chosen: str, settings: Settings, keys: Mapping[str, str], workspace: Workspace
-) -> Probe:
-    own = settings.environment
-    env = Environment(os.environ, own.passed, own.set, keys).for_agent(Seat("", "", 0, 0), "")
-    models = settings.models_of_a_run if name == chosen else ()
-    return Probe(env=env, folder=workspace.probe_dir(), models=models)
 
 
 def _specs(workspace: Workspace) -> list[Finding]:

@@ -3,17 +3,19 @@
 Backends that need an extra are loaded by name, so that the others work without it.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, assert_never
 
 from auto_build import settings
-from auto_build.agents.base import Agent
+from auto_build.agents.base import Agent, Probe, Problem
 from auto_build.agents.command import CommandAgent
 from auto_build.agents.scripted import ScriptedAgent, load_script
 from auto_build.errors import EnvironmentUnfit
+from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
 
 Build = Callable[[str, Any, Processes], Agent]
@@ -57,3 +59,46 @@ def _load(backend: str, package: str, name: str) -> Any:
             hint=f"pip install 'auto-build[{backend}]'",
         )
     return import_module(f"auto_build.agents.{backend}")
+
+
+def agent_environment(
+    own: settings.EnvironmentSettings, chosen: settings.AnyAgent, project: Path
+) -> Environment:
+    """Return how the environments of an agent and of checks are stated, with the agent's keys.
+
+    Raises:
+        EnvironmentUnfit: a key's file cannot be read.
+    """
+    keys = settings.load_keys(project, chosen.key_files)
+    return Environment(os.environ, own.passed, own.set, keys)
+
+
+async def find_problems(
+    agent: Agent, environment: Environment, folder: Path, models: Sequence[str]
+) -> list[Problem]:
+    """Return what keeps an agent from working, without calling a model.
+
+    Args:
+        agent: who is to work.
+        environment: how its environment is stated.
+        folder: an empty one, to start its program in.
+        models: the models that it is to use.
+    """
+    env = environment.for_agent(Seat("", "", 0, 0), str(folder))
+    return await agent.check(Probe(env=env, folder=folder, models=tuple(models)))
+
+
+async def require_working(
+    agent: Agent, environment: Environment, folder: Path, models: Sequence[str]
+) -> None:
+    """Make sure that an agent can work, before anything is made or paid for.
+
+    Raises:
+        EnvironmentUnfit: it cannot, and what to do about it.
+    """
+    problems = await find_problems(agent, environment, folder, models)
+    if problems:
+        raise EnvironmentUnfit(
+            "\n".join(problem.what for problem in problems),
+            hint="; ".join(problem.hint for problem in problems),
+        )

@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from auto_build.agents.base import Agent, Probe
-from auto_build.agents.choose import build_agent
+from auto_build.agents.choose import agent_environment, build_agent, require_working
 from auto_build.core.document import Json
 from auto_build.core.planfile import PlanFile
 from auto_build.engine.conversation import Patience
 from auto_build.errors import AutoBuildError, EnvironmentUnfit, UsageProblem
 from auto_build.git.repo import Repo
-from auto_build.git.worktree import Worktrees
 from auto_build.planning.drafts import (
     SPEC_SCHEMA,
     Draft,
@@ -30,10 +28,10 @@ from auto_build.planning.drafts import (
     with_answers,
 )
 from auto_build.planning.reading import Desk, NoDraft, Reading
-from auto_build.policy.environment import Environment, Seat
+from auto_build.policy.environment import Seat
 from auto_build.process import Processes
 from auto_build.prompts import Prompts, load_instructions
-from auto_build.settings import load_keys, load_settings
+from auto_build.settings import load_settings
 from auto_build.workspace import HUMAN_INPUT, SPEC, Spec, Workspace
 
 ROUNDS: Final = 3  # prompts for one plan, the first included
@@ -194,11 +192,9 @@ async def open_planner(
         warn(outdated)
     spec_dir = spec.folder if spec else workspace.specs_dir / NEW_SPEC
     agent = build_agent(name, chosen, project=repo.project, spec_dir=spec_dir, processes=processes)
-    own = settings.environment
-    keys = load_keys(repo.project, chosen.key_files)
-    environment = Environment(os.environ, own.passed, own.set, keys)
+    environment = agent_environment(settings.environment, chosen, repo.project)
     model = flags.get("model") or settings.model_for("plan")
-    await _require_working(agent, environment, workspace, Worktrees(repo).ceiling, model)
+    await require_working(agent, environment, workspace.probe_dir(), [model] if model else [])
     run = settings.run
     desk = Desk(
         repo=repo,
@@ -211,20 +207,6 @@ async def open_planner(
         warn=warn,
     )
     return Planner(desk=desk, prompts=prompts, ordered_phases=run.ordered_phases)
-
-
-async def _require_working(
-    agent: Agent, environment: Environment, workspace: Workspace, ceiling: str, model: str
-) -> None:
-    """Find what keeps the agent from working before anything is paid for."""
-    env = environment.for_agent(Seat("", "", 0, 0), ceiling)
-    models = (model,) if model else ()
-    problems = await agent.check(Probe(env=env, folder=workspace.probe_dir(), models=models))
-    if problems:
-        raise EnvironmentUnfit(
-            "\n".join(problem.what for problem in problems),
-            hint="; ".join(problem.hint for problem in problems),
-        )
 
 
 def _no_plan(problems: Sequence[str], log: Path) -> NoDraft:
