@@ -36,7 +36,7 @@ def find_position(talk: Talk) -> Position | None:
         if task := _CHUNK.search(turn.prompt):
             chunk, round_, begun = task[1], 0, place
         if _AGAIN in turn.prompt:
-            attempt, begun = 2, place
+            attempt, round_, begun = 2, 0, place
         if repair := _REPAIR.search(turn.prompt):
             chunk, round_, begun = repair[1], int(repair[2]), place
     if not chunk:

@@ -210,6 +210,7 @@ USED = {
     "role": "assistant",
     "content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}],
 }
+AGAIN = {"role": "user", "content": "# An earlier attempt\n\nIt could not be merged."}
 REPAIR = "Your work on chunk 1-1 (Do it) was checked. It did not pass (repair round 1 of 2)."
 
 
@@ -229,9 +230,24 @@ def result(text: str = "ok") -> Json:
         ([TASK, USED, result(), {"role": "user", "content": REPAIR}], "a2"),
         ([{"role": "user", "content": f"{TASK['content']}\n{REPAIR}"}], "a2"),
         ([{"role": "user", "content": f"{TASK['content']}# An earlier attempt"}], "a3"),
+        (
+            [TASK, USED, result(), {"role": "user", "content": REPAIR}, USED, result(), AGAIN],
+            "a3",
+        ),
         ([{"role": "user", "content": "hello"}], "There is nothing to do."),
     ],
-    ids=["begins", "goes on", "ends", "cut off", "resumed", "repairs", "anew", "again", "other"],
+    ids=[
+        "begins",
+        "goes on",
+        "ends",
+        "cut off",
+        "resumed",
+        "repairs",
+        "anew",
+        "again",
+        "resumed again",
+        "other",
+    ],
 )
 async def test_a_script_is_played_from_where_the_conversation_stands(
     stub: ModelStub, messages: list[Json], does: str
