@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -95,6 +95,8 @@ async def _agent(
 ) -> AsyncIterator[Finding]:
     if settings.agents[name].kind == "scripted":
         yield Finding(Health.GOOD, f"agent {name!r} is scripted: it needs no program")
+        for finding in _crowd(settings, name, 1):
+            yield finding
         return
     health = Health.BAD if name == chosen else Health.NOTE
     try:
@@ -118,9 +120,15 @@ async def _agent(
     if not problems:
         yield Finding(Health.GOOD, f"agent {name!r} is installed")
     if name == chosen:
-        need_mb = settings.agents[name].memory_mb or agent.abilities.memory_mb
-        if crowded := too_many(settings.run.parallel, need_mb, free_mb()):
-            yield Finding(Health.NOTE, crowded, "see `parallel` and `memory_mb` in the settings")
+        for finding in _crowd(settings, name, agent.abilities.memory_mb):
+            yield finding
+
+
+def _crowd(settings: Settings, name: str, usual_mb: int) -> Iterator[Finding]:
+    """Yield a word where so many agents do not fit into memory; `usual_mb` is for one session."""
+    need_mb = settings.agents[name].memory_mb or usual_mb
+    if crowded := too_many(settings.run.parallel, need_mb, free_mb()):
+        yield Finding(Health.NOTE, crowded, "see `parallel` and `memory_mb` in the settings")
 
 
 def _specs(workspace: Workspace) -> list[Finding]:

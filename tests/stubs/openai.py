@@ -17,12 +17,16 @@ _PIECE = 400
 def read_chat(body: Json) -> Talk:
     """Return the conversation in a request for a chat completion."""
     functions = [tool.get("function", tool) for tool in body.get("tools") or []]
+    system = " ".join(
+        _flat(one.get("content")) for one in body.get("messages", []) if one.get("role") == "system"
+    )
     return Talk(
         api="chat",
         model=body.get("model", ""),
         stream=bool(body.get("stream")),
         turns=tuple(_chat_turn(message) for message in body.get("messages", [])),
         tools=_tools(functions),
+        side=not functions and "title" in system,  # what opencode calls a conversation
     )
 
 

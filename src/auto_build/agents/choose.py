@@ -14,6 +14,7 @@ from auto_build import settings
 from auto_build.agents.base import Agent, Probe, Problem
 from auto_build.agents.command import CommandAgent
 from auto_build.agents.scripted import ScriptedAgent, load_script
+from auto_build.core.usage import Price
 from auto_build.errors import EnvironmentUnfit
 from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
@@ -37,21 +38,22 @@ def build_agent(
     """
     match chosen:
         case settings.CommandAgent():
-            return CommandAgent(name, chosen.argv, chosen.prompt, processes)
+            price = Price(**chosen.price.model_dump()) if chosen.price else None
+            return CommandAgent(name, chosen.argv, chosen.prompt, processes, chosen.preset, price)
         case settings.ScriptedAgent():
             path = project / chosen.script.replace("{spec_dir}", str(spec_dir))
             return ScriptedAgent(name, load_script(path), processes)
         case settings.ClaudeAgent():
-            build: Build = _load("claude", "claude_agent_sdk", name).build
+            build: Build = load_backend("claude", "claude_agent_sdk", name).build
             return build(name, chosen, processes)
         case settings.AcpAgent():
-            build = _load("acp", "acp", name).build
+            build = load_backend("acp", "acp", name).build
             return build(name, chosen, processes)
         case _:
             assert_never(chosen)
 
 
-def _load(backend: str, package: str, name: str) -> Any:
+def load_backend(backend: str, package: str, name: str) -> Any:
     """Return the module of a backend whose third-party package is an extra."""
     if find_spec(package) is None:
         raise EnvironmentUnfit(

@@ -1,98 +1,175 @@
 """Any program as an agent: its argv is a template, the prompt goes to stdin or into a file.
 
-Exit code 0 is taken as "it says it is done", anything else as an error of the agent's.
+Of a program that nothing is known of, exit code 0 is taken as "it says it is done" and anything
+else as an error of its own. What a preset knows to read is told line by line.
 """
 
 import asyncio
+import json
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal
 
 from auto_build.agents.base import (
     Abilities,
     AgentEvent,
+    Began,
     Ended,
     Probe,
     Problem,
     SessionSpec,
+    Spent,
     Stop,
     Text,
 )
-from auto_build.process import Exit, Processes
+from auto_build.agents.presets import (
+    PRESETS,
+    Heard,
+    Preset,
+    Start,
+    judge,
+    read_line,
+    read_trajectory,
+    total,
+)
+from auto_build.core.usage import Price, Usage
+from auto_build.process import CommandFailed, Exit, Processes
 
 _TAIL: Final = 2_000
 _QUEUE: Final = 1_000
 _FOREVER_S: Final = 7 * 24 * 3600.0  # the coordinator's own limit comes first
+_LOOK_S: Final = 20.0
 _NOT_FOUND: Final = 127
+_SIGNALLED: Final = 128
+_SIGNALS: Final = 64  # a larger exit code is the program's own
 
 
 @dataclass(frozen=True, slots=True)
 class CommandAgent:
-    """Starts `argv` once for each prompt.
+    """Starts a program once for each prompt; `clock` gives the seconds since the epoch.
 
-    In each argument `{prompt_file}`, `{worktree}` and `{model}` are replaced.
+    In each argument `{prompt_file}`, `{worktree}`, `{scratch}` and `{model}` are replaced.
     """
 
     name: str
     argv: Sequence[str]
     prompt: Literal["stdin", "file"]
     processes: Processes
+    preset: str = ""
+    price: Price | None = None
+    clock: Callable[[], float] = time.time  # noqa: TID251 - to read "try again in 20s" by
+
+    @property
+    def known(self) -> Preset | None:
+        """What is known of the program, if anything is."""
+        return PRESETS.get(self.preset)
 
     @property
     def abilities(self) -> Abilities:
-        """A program of which nothing is known."""
-        return Abilities()
+        """Those of its preset; a program of which nothing is known has none."""
+        known = self.known
+        return known.abilities if known else Abilities()
+
+    def command(self, start: Start) -> tuple[str, ...]:
+        """Return the program's arguments, not yet filled in."""
+        known = self.known
+        return known.argv(start) if known and not self.argv else tuple(self.argv)
 
     async def check(self, probe: Probe) -> list[Problem]:
-        """Return whether the program is missing."""
-        program = self.argv[0]
-        if "{" in program or shutil.which(program, path=probe.env.get("PATH")):
+        """Return what keeps it from working: no program, or no login."""
+        known = self.known
+        program = self.command(Start())[0]
+        if "{" in program:
             return []
-        return [
-            Problem(
-                f"agent {self.name!r}: the program {program!r} is not in PATH",
-                f"install it, or change argv under [agents.{self.name}] in auto-build.toml",
+        if not shutil.which(program, path=probe.env.get("PATH")):
+            hint = f"change argv under [agents.{self.name}] in auto-build.toml"
+            return [
+                Problem(
+                    f"agent {self.name!r}: the program {program!r} is not in PATH",
+                    f"install it{f' ({known.install})' if known else ''}, or {hint}",
+                )
+            ]
+        return await self._look(known, program, probe) if known else []
+
+    async def _look(self, known: Preset, program: str, probe: Probe) -> list[Problem]:
+        """Start a known program to see that it runs, and look for its login."""
+        try:
+            await self.processes.run(
+                program, "--version", cwd=probe.folder, env=probe.env, limit_s=_LOOK_S
             )
-        ]
+        except CommandFailed as broken:
+            return [Problem(f"agent {self.name!r}: {broken}", f"install it anew: {known.install}")]
+        if known.keys and not any(_is_there(key, probe.env) for key in known.keys):
+            return [Problem(f"agent {self.name!r}: there is no login and no key", known.login)]
+        return []
 
     async def start(self, spec: SessionSpec) -> "CommandSession":
         """Start a session: nothing runs before the first prompt."""
         return CommandSession(self, spec)
 
 
+def _is_there(key: str, env: dict[str, str]) -> bool:
+    """Say whether a variable is set, or a file of the home folder is there."""
+    if "/" not in key:
+        return bool(env.get(key, "").strip())
+    homes = [Path(env.get("HOME", "/")) / key]
+    if key.startswith(".codex/") and "CODEX_HOME" in env:
+        homes.append(Path(env["CODEX_HOME"]) / key.removeprefix(".codex/"))
+    return any(path.is_file() for path in homes)
+
+
 class CommandSession:
-    """One program run per prompt; the conversation is what lies in the worktree."""
+    """One program run per prompt; the conversation is what lies in the worktree, or its own."""
 
     def __init__(self, agent: CommandAgent, spec: SessionSpec) -> None:
         self._agent = agent
         self._spec = spec
+        earlier = spec.earlier if agent.abilities.resumes else None
+        self._session = earlier.session if earlier else ""
+        self._used = earlier.usage if earlier else Usage()
 
     async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
-        """Run the program; yield its lines as they come, then how it ended."""
+        """Run the program; yield what it does as it says it, then how it ended."""
+        known = self._agent.known
         lines: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
 
         def take(line: str) -> None:
             with suppress(asyncio.QueueFull):  # a flood: the log has it all
                 lines.put_nowait(line)
 
+        argv, by_file = self._argv(text)
         running = asyncio.create_task(
             self._agent.processes.run_guarded(
-                self._argv(text),
+                argv,
                 cwd=self._spec.cwd,
                 env=self._spec.env,
                 limit_s=_FOREVER_S,
                 tail_limit=_TAIL,
-                stdin=text if self._agent.prompt == "stdin" else "",
+                stdin="" if by_file else text,
                 log=self._spec.log,
                 on_line=take,
             )
         )
+        heard = Heard(self._session)
         try:
             async for line in _until_done(running, lines):
-                yield Text(line)
-            yield _ended(self._agent.argv[0], await running)
+                if known is None:
+                    yield Text(line)
+                    continue
+                before = heard
+                heard, events = read_line(known, heard, line)
+                for event in self._tell(before, heard, events):
+                    yield event
+            end = await running
+            heard, events = self._after(heard)
+            for event in events:
+                yield event
+            self._session, self._used = heard.session, self._sum(heard)
+            yield self._ended(argv[0], end, heard)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -100,8 +177,8 @@ class CommandSession:
 
     @property
     def resumed(self) -> bool:
-        """Each program begins anew."""
-        return False
+        """Whether the program takes up an earlier conversation of its own."""
+        return bool(self._session) and self._spec.earlier is not None
 
     async def steer(self, text: str) -> bool:  # noqa: ARG002 - the protocol's
         """It cannot be told anything while it runs."""
@@ -113,15 +190,68 @@ class CommandSession:
     async def close(self) -> None:
         """Nothing outlives a prompt."""
 
-    def _argv(self, text: str) -> list[str]:
+    def _tell(
+        self, before: Heard, heard: Heard, events: tuple[AgentEvent, ...]
+    ) -> list[AgentEvent]:
+        """Return what is passed on: a resumed conversation tells its name with the first line."""
+        told: list[AgentEvent] = [event for event in events if not isinstance(event, Began)]
+        if heard.session and not before.session:
+            told.insert(0, Began(heard.session))
+        if heard.used != before.used and heard.session:
+            told.append(Spent(heard.session, self._sum(heard)))
+        return told
+
+    def _after(self, heard: Heard) -> tuple[Heard, tuple[AgentEvent, ...]]:
+        """Read what the program wrote into a file of its own, of what it used up."""
+        known = self._agent.known
+        if known is None or not known.trajectory:
+            return heard, ()
+        try:
+            path = self._spec.scratch / known.trajectory
+            used = read_trajectory(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # it did not come so far
+            return heard, ()
+        name = heard.session or f"{self._spec.seat.chunk}-{self._spec.seat.attempt}"
+        heard = replace(heard, used=used, session=name)
+        return heard, (Spent(name, self._sum(heard)),) if used else ()
+
+    def _sum(self, heard: Heard) -> Usage:
+        known = self._agent.known
+        return total(known, heard, self._used, self._agent.price) if known else Usage()
+
+    def _argv(self, text: str) -> tuple[list[str], bool]:
+        """Return the program's arguments, and whether they name the prompt's file."""
+        known = self._agent.known
         path = self._spec.scratch / f"prompt-{self._spec.round}.md"
         path.write_text(text, encoding="utf-8")
         values = {
             "{prompt_file}": str(path),
             "{worktree}": str(self._spec.cwd),
+            "{scratch}": str(self._spec.scratch),
             "{model}": self._spec.model,
         }
-        return [_fill(part, values) for part in self._agent.argv]
+        start = Start(model=self._spec.model, session=self._session, read_only=self._spec.read_only)
+        argv = [_fill(part, values) for part in self._agent.command(start)]
+        own = known is not None and known.by_file and not self._agent.argv
+        return argv, own or self._agent.prompt == "file"
+
+    def _ended(self, program: str, end: Exit, heard: Heard) -> Ended:
+        crashed = _crash(program, end)
+        if crashed is not None and not heard.failure:  # some have large exit codes of their own
+            return crashed
+        code = end.code or 0
+        if self._agent.known is not None:
+            return judge(
+                heard,
+                code,
+                end.tail,
+                wants_answer=self._spec.schema is not None,
+                now=self._agent.clock(),
+            )
+        if code == 0:
+            return Ended(stop=Stop.DONE)
+        tail = end.tail.strip()[-400:]
+        return Ended(stop=Stop.ERROR, detail=f"{program} ended with exit code {code}: {tail}")
 
 
 def _fill(part: str, values: dict[str, str]) -> str:
@@ -145,16 +275,14 @@ async def _until_done(
         return
 
 
-def _ended(program: str, end: Exit) -> Ended:
-    if end.code == 0:
-        return Ended(stop=Stop.DONE)
+def _crash(program: str, end: Exit) -> Ended | None:
+    """Return how a program ended that did not come to an end of its own."""
     tail = end.tail.strip()[-400:]
     if end.code == _NOT_FOUND:
         return Ended(stop=Stop.CRASHED, detail=f"{program} could not be started: {tail}")
     if end.code is not None and end.code < 0:
         return Ended(stop=Stop.CRASHED, detail=f"the guard of {program} was killed: {tail}")
-    if end.code is not None and end.code > 128:
-        return Ended(
-            stop=Stop.CRASHED, detail=f"{program} was ended by signal {end.code - 128}: {tail}"
-        )
-    return Ended(stop=Stop.ERROR, detail=f"{program} ended with exit code {end.code}: {tail}")
+    if end.code is not None and _SIGNALLED < end.code <= _SIGNALLED + _SIGNALS:
+        signal = end.code - _SIGNALLED
+        return Ended(stop=Stop.CRASHED, detail=f"{program} was ended by signal {signal}: {tail}")
+    return None

@@ -1,0 +1,393 @@
+"""Known programs: how each is started without a person, and what its output means. Pure.
+
+A program that writes one JSON object a line is read line by line; one that writes for people is
+only searched for what went wrong.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from auto_build.agents.acp_outcome import Failure, asks, find_answer, find_reset, why
+from auto_build.agents.base import (
+    Abilities,
+    AgentEvent,
+    Began,
+    Doing,
+    Ended,
+    Stop,
+    Text,
+)
+from auto_build.core.usage import CostSource, Price, Usage
+
+Json = dict[str, Any]
+_LIMIT: Final = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the arguments of a prompt depend on; `session` is the conversation to go on with."""
+
+    model: str = ""
+    session: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard of one prompt up to now.
+
+    `used` is what it has used up; `said` its last words; `worked` whether a tool that writes or
+    runs was used; `failure` what went wrong last, in words.
+    """
+
+    session: str = ""
+    used: Usage = field(default_factory=Usage)
+    said: str = ""
+    worked: bool = False
+    failure: str = ""
+    done: bool = False
+
+
+Step = tuple[Heard, tuple[AgentEvent, ...]]
+Read = Callable[[Heard, Json], Step]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One program.
+
+    Attributes:
+        argv: its arguments for a prompt.
+        read: reads one JSON object of its output; None where it writes for people.
+        install: the command that installs it.
+        login: what to do where it is not logged in.
+        keys: variables or files of the home folder, one of which shows a key or a login.
+        by_file: whether the prompt goes into a file and not to standard input.
+        cumulative: whether it tells what the conversation used up from its very beginning.
+        trajectory: the file in the scratch folder that tells afterwards what it cost.
+        abilities: what it can do.
+    """
+
+    argv: Callable[[Start], tuple[str, ...]]
+    read: Read | None
+    install: str
+    login: str = ""
+    keys: tuple[str, ...] = ()
+    by_file: bool = False
+    cumulative: bool = False
+    trajectory: str = ""
+    abilities: Abilities = field(default_factory=Abilities)
+
+
+def read_line(preset: Preset, heard: Heard, line: str) -> Step:
+    """Return what was heard after one more line, and what of it is passed on."""
+    told = _parse(line) if preset.read else None
+    if told is None or preset.read is None:
+        return _read_text(heard, line)
+    return preset.read(heard, told)
+
+
+def total(preset: Preset, heard: Heard, before: Usage, price: Price | None) -> Usage:
+    """Return what the conversation has used up, with what it had used before this prompt."""
+    used = price.of(heard.used) if price and heard.used else heard.used
+    return used.at_least(before) if preset.cumulative else before + used
+
+
+def judge(heard: Heard, code: int, tail: str, *, wants_answer: bool, now: float) -> Ended:
+    """Return why a program stopped that ended by itself with an exit code below 127."""
+    failure = heard.failure or (tail.strip()[-_LIMIT:] if code else "")
+    if failure and not (heard.done and code == 0):
+        stop = why(Failure(text=failure))
+        reset = find_reset(failure, now=now) if stop is Stop.RATE_LIMIT else None
+        return Ended(stop=stop, detail=" ".join(failure.split())[:_LIMIT], reset_at=reset)
+    if wants_answer:
+        answer = find_answer(heard.said)
+        if answer is None:
+            return Ended(stop=Stop.ERROR, detail="it ended without the answer that was asked for")
+        return Ended(stop=Stop.DONE, answer=answer)
+    if asks(heard.said) and not heard.worked:
+        return Ended(stop=Stop.NEEDS_INPUT, detail=heard.said[-_LIMIT:])
+    return Ended(stop=Stop.DONE)
+
+
+def _parse(line: str) -> Json | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+_WRONG: Final = re.compile(
+    r"(?i)^.*\b(?:\w*error|exception|unauthorized|rate.?limit|overloaded)\b.*$"
+)
+
+
+def _read_text(heard: Heard, line: str) -> Step:
+    """Read a line for people: a later line that is no complaint does not take one back."""
+    wrong = _WRONG.match(line)
+    failure = line.strip()[:_LIMIT] if wrong else heard.failure
+    said = f"{heard.said}\n{line}"[-4_000:]
+    return replace(heard, failure=failure, said=said), (Text(line),)
+
+
+def _map(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(told: Json, *names: str) -> int:
+    return sum(int(told.get(name) or 0) for name in names)
+
+
+def _start_of(heard: Heard, session: Any) -> Step:
+    """Note a conversation's name the first time it is told."""
+    if not isinstance(session, str) or not session or session == heard.session:
+        return heard, ()
+    return replace(heard, session=session), (Began(session),)
+
+
+def _say(heard: Heard, text: str) -> Step:
+    return replace(heard, said=f"{heard.said}\n{text}"[-64_000:]), (Text(text),)
+
+
+# --- codex exec -----------------------------------------------------------------------------------
+
+
+def _codex_argv(start: Start) -> tuple[str, ...]:
+    sandbox = "read-only" if start.read_only else "workspace-write"
+    model = ("--model", start.model) if start.model else ()
+    mode = ("--config", f'sandbox_mode="{sandbox}"', "--config", 'approval_policy="never"')
+    resume = ("resume", start.session) if start.session else ()
+    return ("codex", "exec", *resume, "--json", "--skip-git-repo-check", *mode, *model, "-")
+
+
+def _read_codex(heard: Heard, told: Json) -> Step:
+    match told.get("type"):
+        case "thread.started":
+            return _start_of(heard, told.get("thread_id"))
+        case "item.started" | "item.completed":
+            return _codex_item(heard, _map(told.get("item")), begun=told["type"] == "item.started")
+        case "turn.completed":
+            used = _codex_usage(_map(told.get("usage")))
+            return replace(heard, used=used, done=True, failure=""), ()
+        case "error":
+            return replace(heard, failure=str(told.get("message", ""))), ()
+        case "turn.failed":
+            message = _map(told.get("error")).get("message", "")
+            return replace(heard, failure=str(message) or "the turn failed", done=False), ()
+        case _:
+            return heard, ()
+
+
+def _codex_item(heard: Heard, item: Json, *, begun: bool) -> Step:
+    match item.get("type"):
+        case "agent_message" if not begun:
+            return _say(heard, str(item.get("text", "")))
+        case "command_execution" if begun:
+            command = " ".join(str(item.get("command", "")).split())
+            return replace(heard, worked=True), (Doing(f"$ {command}"[:_LIMIT]),)
+        case "file_change" if not begun:
+            paths = [str(one.get("path", "")) for one in item.get("changes") or []]
+            return replace(heard, worked=True), (Doing(f"edit {', '.join(paths)}"),)
+        case _:
+            return heard, ()
+
+
+def _codex_usage(told: Json) -> Usage:
+    cached = _number(told, "cached_input_tokens")
+    return Usage(
+        input_tokens=max(_number(told, "input_tokens") - cached, 0),
+        output_tokens=_number(told, "output_tokens"),
+        cache_read_tokens=cached,
+    )
+
+
+# --- opencode run ---------------------------------------------------------------------------------
+
+
+def _opencode_argv(start: Start) -> tuple[str, ...]:
+    model = ("--model", start.model) if start.model else ()
+    resume = ("--session", start.session) if start.session else ()
+    plan = ("--agent", "plan") if start.read_only else ()
+    return ("opencode", "run", "--format", "json", *plan, *model, *resume)
+
+
+def _read_opencode(heard: Heard, told: Json) -> Step:
+    heard, begun = _start_of(heard, told.get("sessionID"))
+    part = _map(told.get("part"))
+    match told.get("type"):
+        case "text":
+            after, events = _say(heard, str(part.get("text", "")))
+        case "tool_use":
+            name = str(part.get("tool", "tool"))
+            given = _map(_map(part.get("state")).get("input"))
+            what = given.get("command") or given.get("filePath") or ""
+            after = replace(heard, worked=heard.worked or name in _OPENCODE_WORK)
+            events = (Doing(f"{name} {what}".strip()[:_LIMIT]),)
+        case "step_finish":
+            after, events = _opencode_step(heard, part)
+        case "error":
+            data = _map(_map(told.get("error")).get("data"))
+            words = f"{data.get('message', '')} {data.get('statusCode') or ''}".strip()
+            after = replace(heard, failure=words or json.dumps(told.get("error")))
+            events = ()
+        case _:
+            after, events = heard, ()
+    return after, (*begun, *events)
+
+
+_OPENCODE_WORK: Final = frozenset({"write", "edit", "bash", "patch", "multiedit"})
+
+
+def _opencode_step(heard: Heard, part: Json) -> Step:
+    told, cache = _map(part.get("tokens")), _map(_map(part.get("tokens")).get("cache"))
+    cost = part.get("cost")
+    used = Usage(
+        input_tokens=_number(told, "input"),
+        output_tokens=_number(told, "output", "reasoning"),
+        cache_read_tokens=_number(cache, "read"),
+        cache_write_tokens=_number(cache, "write"),
+        cost_usd=float(cost) if isinstance(cost, int | float) else None,
+        source=CostSource.AGENT if isinstance(cost, int | float) else CostSource.UNKNOWN,
+    )
+    done = part.get("reason") == "stop"
+    return replace(heard, used=heard.used + used, done=done), ()
+
+
+# --- gemini ---------------------------------------------------------------------------------------
+
+
+def _gemini_argv(start: Start) -> tuple[str, ...]:
+    model = ("--model", start.model) if start.model else ()
+    mode = "default" if start.read_only else "yolo"
+    return ("gemini", "--output-format", "stream-json", "--approval-mode", mode, *model)
+
+
+def _read_gemini(heard: Heard, told: Json) -> Step:
+    match told.get("type"):
+        case "message" if told.get("role") == "assistant":
+            return _say(heard, str(told.get("content", "")))
+        case "tool_use":
+            given = _map(told.get("parameters"))
+            what = given.get("command") or given.get("file_path") or given.get("path") or ""
+            name = str(told.get("tool_name", "tool"))
+            worked = heard.worked or name in _GEMINI_WORK
+            return replace(heard, worked=worked), (Doing(f"{name} {what}".strip()[:_LIMIT]),)
+        case "error":
+            return replace(heard, failure=str(told.get("message", ""))), ()
+        case "result":
+            return _gemini_result(heard, told)
+        case _:
+            return heard, ()
+
+
+_GEMINI_WORK: Final = frozenset({"write_file", "replace", "run_shell_command"})
+
+
+def _gemini_result(heard: Heard, told: Json) -> Step:
+    stats = _map(told.get("stats"))
+    cached = _number(stats, "cached")
+    used = Usage(
+        input_tokens=max(_number(stats, "input_tokens") - cached, 0),
+        output_tokens=_number(stats, "output_tokens"),
+        cache_read_tokens=cached,
+    )
+    if told.get("status") == "success":
+        return replace(heard, used=used, done=True, failure=""), ()
+    message = str(_map(told.get("error")).get("message", "")) or "it failed"
+    return replace(heard, used=used, failure=message), ()
+
+
+# --- those that write for people ------------------------------------------------------------------
+
+
+def _aider_argv(start: Start) -> tuple[str, ...]:
+    model = ("--model", start.model) if start.model else ()
+    files = (
+        *("--message-file", "{prompt_file}"),
+        *("--chat-history-file", "{scratch}/aider.chat.md"),
+        *("--input-history-file", "{scratch}/aider.input"),
+        *("--llm-history-file", "{scratch}/aider.llm"),
+    )
+    quiet = (
+        "--yes-always",
+        "--no-auto-commits",
+        "--no-gitignore",
+        "--no-check-update",
+        "--analytics-disable",
+        "--no-show-model-warnings",
+        "--no-pretty",
+        "--no-stream",
+    )
+    look = ("--dry-run",) if start.read_only else ()
+    return ("aider", *files, *quiet, *look, *model)
+
+
+_TRAJECTORY: Final = "trajectory.json"
+
+
+def read_trajectory(told: Json) -> Usage:
+    """Return what mini-swe-agent notes of its cost."""
+    cost = _map(_map(told.get("info")).get("model_stats")).get("instance_cost")
+    if not isinstance(cost, int | float):
+        return Usage()
+    return Usage(cost_usd=float(cost), source=CostSource.AGENT)
+
+
+def _mini_argv(start: Start) -> tuple[str, ...]:
+    model = ("--model", start.model) if start.model else ()
+    return (
+        *("mini", "--task", "Your task is in {prompt_file}: read it whole, then do it."),
+        *("--yolo", "--exit-immediately", "--output", f"{{scratch}}/{_TRAJECTORY}", *model),
+    )
+
+
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "codex": Preset(
+            argv=_codex_argv,
+            read=_read_codex,
+            install="npm install -g @openai/codex",
+            login="run `codex login`, or set CODEX_API_KEY",
+            keys=("CODEX_API_KEY", "OPENAI_API_KEY", ".codex/auth.json", ".codex/config.toml"),
+            cumulative=True,
+            abilities=Abilities(resumes=True, memory_mb=200),
+        ),
+        "opencode": Preset(
+            argv=_opencode_argv,
+            read=_read_opencode,
+            install="npm install -g opencode-ai",
+            login="run `opencode auth login`",
+            abilities=Abilities(resumes=True, reports_cost=True, memory_mb=600),
+        ),
+        "gemini": Preset(
+            argv=_gemini_argv,
+            read=_read_gemini,
+            install="npm install -g @google/gemini-cli",
+            login="set GEMINI_API_KEY, or start gemini once and log in",
+            keys=("GEMINI_API_KEY", "GOOGLE_API_KEY", ".gemini/oauth_creds.json"),
+            abilities=Abilities(memory_mb=260),
+        ),
+        "aider": Preset(
+            argv=_aider_argv,
+            read=None,
+            install="pip install aider-chat",
+            by_file=True,
+            abilities=Abilities(memory_mb=300),
+        ),
+        "mini": Preset(
+            argv=_mini_argv,
+            read=None,
+            install="pip install mini-swe-agent",
+            by_file=True,
+            trajectory=_TRAJECTORY,
+            abilities=Abilities(reports_cost=True, memory_mb=300),
+        ),
+    }
+)
