@@ -19,7 +19,7 @@ from auto_build.process import Processes
 from auto_build.settings import Settings, load_settings
 from auto_build.workspace import Workspace
 
-_FIRST_SPEC: Final = "put spec.md and implementation_plan.json into auto-build/specs/001-name/"
+_FIRST_SPEC: Final = "auto-build spec new 'what is to be built', then auto-build plan draft 001"
 
 
 class Health(StrEnum):

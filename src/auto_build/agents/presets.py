@@ -124,9 +124,7 @@ def _parse(line: str) -> Json | None:
     return told if isinstance(told, dict) else None
 
 
-_WRONG: Final = re.compile(
-    r"(?i)^.*\b(?:\w*error|exception|unauthorized|rate.?limit|overloaded)\b.*$"
-)
+_WRONG: Final = re.compile(r"(?:litellm\.)?[A-Z]\w*(?:Error|Exception): ")
 
 
 def _read_text(heard: Heard, line: str) -> Step:
@@ -319,6 +317,7 @@ def _aider_argv(start: Start) -> tuple[str, ...]:
         "--yes-always",
         "--no-auto-commits",
         "--no-gitignore",
+        *("--map-tokens", "0"),  # its map of the repository would be left in the worktree
         "--no-check-update",
         "--analytics-disable",
         "--no-show-model-warnings",

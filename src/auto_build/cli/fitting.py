@@ -30,8 +30,11 @@ def init(project_dir: Path, as_json: bool) -> int:
     for one in written:
         word = "wrote" if one.fresh else "kept "
         out.text(f"{word}  {one.path.relative_to(repo.project)}")
-    out.text("\nnext: put spec.md and implementation_plan.json into auto-build/specs/001-name/,")
-    out.text("choose an agent in auto-build.toml, then")
+    out.text("\nnext: choose an agent in auto-build.toml, and see that it can work")
+    out.text("  auto-build doctor")
+    out.text("then say what is to be built, have it planned, and build it")
+    out.text("  auto-build spec new 'count the words of a file'")
+    out.text("  auto-build plan draft 001")
     out.text("  python auto-build/run.py --spec 001 --parallel 2")
     return EXIT_DONE
 
