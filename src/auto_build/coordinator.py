@@ -19,7 +19,8 @@ from auto_build.core.commands import Command
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import describe_change, is_admissible
 from auto_build.core.scheduler import decide, next_wake, out_of_money
-from auto_build.core.state import Running, RunState, step
+from auto_build.core.state import Running, RunState
+from auto_build.core.transitions import step
 from auto_build.core.view import Times, View, build_view, plan_notes
 from auto_build.engine.base import Engine, Ledger
 from auto_build.engine.briefing import Briefing

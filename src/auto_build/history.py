@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from auto_build.core.state import RunState, step
+from auto_build.core.state import RunState
+from auto_build.core.transitions import step
 from auto_build.core.view import Times, View, build_view
 from auto_build.journal import Journal, Record
 from auto_build.workspace import Workspace

@@ -13,7 +13,8 @@ from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartA
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan, find_flaws
 from auto_build.core.reconcile import is_admissible
 from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import RunState, apply, start
+from auto_build.core.state import RunState
+from auto_build.core.transitions import apply, start
 from auto_build.core.usage import CostSource, Usage
 
 # commit ids: which, never matters

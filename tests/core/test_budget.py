@@ -8,7 +8,8 @@ from auto_build.core.budget import reserved
 from auto_build.core.commands import Resume, StartAttempt
 from auto_build.core.plan import ChunkId
 from auto_build.core.scheduler import decide, out_of_money
-from auto_build.core.state import Failed, Parked, RunState, apply
+from auto_build.core.state import Failed, Parked, RunState
+from auto_build.core.transitions import apply
 from auto_build.core.usage import CostSource, Price, Usage, total
 from tests.core.strategies import (
     REQUEST,

@@ -6,7 +6,8 @@ from auto_build.core import events as ev
 from auto_build.core.claims import Claim
 from auto_build.core.estimate import longest_way, simulate, simulate_rest, speedups
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan
-from auto_build.core.state import RunState, apply, start
+from auto_build.core.state import RunState
+from auto_build.core.transitions import apply, start
 
 A, B, C, D = (ChunkId(name) for name in "abcd")
 

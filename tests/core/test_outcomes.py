@@ -8,7 +8,8 @@ from auto_build.core.commands import Repair, Resume, StartAttempt
 from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, repeats
 from auto_build.core.plan import ChunkId
 from auto_build.core.scheduler import decide, lost, next_wake
-from auto_build.core.state import Failed, Parked, Pending, RunState, SetAside, apply
+from auto_build.core.state import Failed, Parked, Pending, RunState, SetAside
+from auto_build.core.transitions import apply
 from tests.core.strategies import (
     BASE,
     WORK,

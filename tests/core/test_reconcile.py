@@ -13,7 +13,8 @@ from auto_build.core import events as ev
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile, read_plan, write_statuses
 from auto_build.core.reconcile import begin, describe_change, is_admissible, take_in
-from auto_build.core.state import Landed, Pending, Queued, RunState, Skipped, replay
+from auto_build.core.state import Landed, Pending, Queued, RunState, Skipped
+from auto_build.core.transitions import replay
 from auto_build.core.view import plan_notes
 from tests.core.strategies import captured, land, passed, play
 

@@ -12,19 +12,8 @@ from auto_build.core import events as ev
 from auto_build.core.claims import Claim
 from auto_build.core.codec import decode_event, encode_event
 from auto_build.core.plan import ChunkId, Plan
-from auto_build.core.state import (
-    Failed,
-    Gating,
-    IllegalTransition,
-    Landed,
-    Pending,
-    Queued,
-    RunState,
-    Skipped,
-    apply,
-    replay,
-    start,
-)
+from auto_build.core.state import Failed, Gating, Landed, Pending, Queued, RunState, Skipped
+from auto_build.core.transitions import IllegalTransition, apply, replay, start
 from auto_build.core.usage import Usage
 from tests.core.strategies import (
     BASE,

@@ -206,3 +206,25 @@ def test_the_money_adds_up_to_the_cent(built: Built) -> None:
     assert (told.input_tokens, told.output_tokens) == (tokens_in, tokens_out)
     each = [row.usage.cost_usd or 0.0 for row in built.view.rows]
     assert sum(each) == pytest.approx(told.cost_usd)
+
+
+# --- budgets --------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_overshot_by_no_more_than_one_request_for_each_worker(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    request = (acts.Tokens().input * DOLLARS[0] + acts.Tokens().output * DOLLARS[1]) / 1_000_000
+    with ModelStub() as stub:
+        url = stub.play_script(SCENARIO, demo_script())
+        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "test-key"}
+        demo = RealDemo(tmp_path_factory.mktemp("real"), 'kind = "claude"', env)
+        asyncio.run(demo.make())
+        view = asyncio.run(demo.run(workers=2, model=MODEL, max_cost=0.04))
+        spent = len(stub.served(SCENARIO)) * request
+    assert not view.finished
+    assert 0.03 < spent <= 0.04 + 2 * request
+    assert view.usage.cost_usd == pytest.approx(spent, abs=0.005)
+    (paused,) = (event for event in demo.events if isinstance(event, ev.RunPaused))
+    assert "the run's budget of $0.04 is used up" in paused.why

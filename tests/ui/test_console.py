@@ -11,7 +11,8 @@ from rich.console import Console, RenderableType
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan
-from auto_build.core.state import RunState, step
+from auto_build.core.state import RunState
+from auto_build.core.transitions import step
 from auto_build.core.view import Label, Times, View, build_view
 from auto_build.journal import Record
 from auto_build.ui.block import Scene, block_lines

@@ -12,7 +12,8 @@ from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartA
 from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import RunState, apply, start
+from auto_build.core.state import RunState
+from auto_build.core.transitions import apply, start
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,8 @@ from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.planfile import PlanFile
 from auto_build.core.scheduler import lost
-from auto_build.core.state import (
-    Done,
-    Landed,
-    Live,
-    Parked,
-    Pending,
-    RunState,
-    apply,
-    start,
-)
+from auto_build.core.state import Done, Landed, Live, Parked, Pending, RunState
+from auto_build.core.transitions import apply, start
 
 _DONE: Final = frozenset({FileStatus.COMPLETED, FileStatus.SKIPPED})
 

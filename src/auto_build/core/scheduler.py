@@ -28,8 +28,8 @@ from auto_build.core.state import (
     Running,
     RunState,
     SetAside,
-    apply,
 )
+from auto_build.core.transitions import apply
 
 
 def decide(state: RunState, *, slots: int, now: float = inf) -> tuple[Command, ...]:

@@ -1,0 +1,354 @@
+"""How a run changes: the one door, and the whole table of what may follow what.
+
+`apply` is that table; what it does not name is illegal and raises.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+from types import MappingProxyType
+
+from auto_build.core import events as ev
+from auto_build.core.claims import BadClaim, Claim, covers, first_overlap, touches
+from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, Step, repeats
+from auto_build.core.plan import ChunkId
+from auto_build.core.state import (
+    CENT,
+    Attempt,
+    ChunkState,
+    Failed,
+    Gating,
+    Landed,
+    Landing,
+    Live,
+    Parked,
+    Passed,
+    Pending,
+    Queued,
+    Rejected,
+    Running,
+    RunState,
+    SetAside,
+    Skipped,
+    Work,
+)
+from auto_build.core.usage import Usage
+
+
+class IllegalTransition(Exception):
+    """An event that the chunk's state does not allow: a bug, or a journal from elsewhere."""
+
+    def __init__(self, state: object, event: ev.Event) -> None:
+        super().__init__(f"{type(event).__name__} is not possible now ({state!r}): {event!r}")
+
+
+def start(event: ev.RunStarted) -> RunState:
+    """Return the state that a run begins with."""
+    chunks = {chunk: _first(chunk, event.attempts, event.landed) for chunk in event.plan.chunks}
+    return RunState(event.plan, event.base, MappingProxyType(chunks))
+
+
+def _first(
+    chunk: ChunkId, attempts: Mapping[ChunkId, int], landed: Mapping[ChunkId, str]
+) -> ChunkState:
+    """Return the state of a chunk that a run has not seen before."""
+    tried = attempts.get(chunk, 0)
+    return Landed(tried, landed[chunk]) if chunk in landed else Pending(tried)
+
+
+def replay(history: Iterable[ev.Event]) -> RunState | None:
+    """Fold a whole history; None where no run was ever started, or the last one was discarded."""
+    return reduce(step, history, None)
+
+
+def step(state: RunState | None, event: ev.Event) -> RunState | None:
+    """Return the state after `event`, where there may be no run before or after it.
+
+    Raises:
+        IllegalTransition: there is no run and the event does not start one.
+    """
+    if isinstance(event, ev.RunStarted):
+        return start(event)
+    if state is None:
+        raise IllegalTransition(None, event)
+    return apply(state, event)
+
+
+def apply(state: RunState, event: ev.Event) -> RunState:
+    """Return the state after `event`.
+
+    Raises:
+        IllegalTransition: the state does not allow it; `state` is unchanged.
+    """
+    if isinstance(event, ev.RunEvent):
+        return _apply_to_run(state, event)
+    before = state.chunks.get(event.chunk)
+    if before is None:
+        raise IllegalTransition(None, event)
+    if isinstance(event, ev.UsageReported):
+        return _account(state, event)
+    after = _next(state, before, event)
+    state = _around(state, event)
+    chunks = MappingProxyType({**state.chunks, event.chunk: after})
+    queue = _queue(state.queue, event.chunk, after)
+    merged = None if isinstance(event, ev.AttemptStarted) else state.merged
+    head = event.commit if isinstance(event, ev.CandidateLanded) else state.head
+    return replace(state, chunks=chunks, queue=queue, merged=merged, head=head)
+
+
+def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
+    match event:
+        case ev.SessionOpened():
+            return replace(
+                state,
+                open=True,
+                paused="",
+                halt="",
+                width=None,
+                repair_rounds=event.repair_rounds,
+                retries=event.retries,
+                max_cost=event.max_cost,
+                chunk_cost=event.chunk_cost,
+            )
+        case ev.SessionClosed():
+            return replace(state, open=False)
+        case ev.PlanChanged():
+            return _change_plan(state, event)
+        case ev.RunPaused():
+            return replace(state, paused=event.why)
+        case ev.RunMerged():
+            return replace(state, merged=event)
+        case ev.RunDiscarded():
+            return replace(state, discarded=True)
+        case ev.Steered():
+            return replace(state, notes=(*state.notes, event))
+        case ev.RunStarted():
+            return start(event)
+
+
+def _change_plan(state: RunState, event: ev.PlanChanged) -> RunState:
+    chunks: dict[ChunkId, ChunkState] = {
+        chunk: state.chunks.get(chunk) or _first(chunk, event.attempts, event.landed)
+        for chunk in event.plan.chunks
+    }
+    queue = tuple(chunk for chunk in state.queue if chunk in chunks)
+    return replace(state, plan=event.plan, chunks=MappingProxyType(chunks), queue=queue)
+
+
+def _queue(queue: tuple[ChunkId, ...], chunk: ChunkId, after: ChunkState) -> tuple[ChunkId, ...]:
+    waits = isinstance(after, Queued)
+    if waits and chunk not in queue:
+        return (*queue, chunk)
+    if waits or isinstance(after, Gating):
+        return queue
+    return tuple(one for one in queue if one != chunk)
+
+
+def _account(state: RunState, event: ev.UsageReported) -> RunState:
+    """Note what a conversation has used up; it never becomes less."""
+    sessions = dict(state.usage.get(event.chunk, {}))
+    sessions[event.session] = event.usage.at_least(sessions.get(event.session, Usage()))
+    usage = {**state.usage, event.chunk: MappingProxyType(sessions)}
+    return replace(state, usage=MappingProxyType(usage))
+
+
+def _around(state: RunState, event: ev.ChunkEvent) -> RunState:
+    """Return the state with what an event means for the others."""
+    match event:
+        case ev.ChunkReset():
+            forgiven = {**state.forgiven, event.chunk: state.cost_of(event.chunk)}
+            return replace(state, forgiven=MappingProxyType(forgiven))
+        case ev.WorkCaptured():
+            return replace(state, width=None if state.width is None else state.width + 1)
+        case ev.AttemptEnded():
+            return _after_end(state, event)
+        case _:
+            return state
+
+
+def _after_end(state: RunState, event: ev.AttemptEnded) -> RunState:
+    match NEXT[event.outcome]:
+        case Step.WAIT:
+            return replace(state, hold_until=max(state.hold_until, event.until))
+        case Step.BACK_OFF:
+            running = sum(isinstance(now, Running) for now in state.chunks.values())
+            return replace(state, width=max(1, min(running, state.width or running) // 2))
+        case Step.STOP_RUN:
+            return replace(state, halt=event.detail)
+        case _:
+            return state
+
+
+def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:  # noqa: C901 - the table
+    match now, event:
+        case Pending() | SetAside(), ev.AttemptStarted():
+            return _begun(state, now, event)
+        case Rejected(), ev.RepairStarted():
+            spent = state.cost_of(event.chunk)
+            attempt = replace(
+                now.attempt, round=event.round, backoffs=0, budget=event.budget, before=spent
+            )
+            return Running(attempt, rejected=now)
+        case Parked(), ev.ResumeStarted():
+            spent = state.cost_of(event.chunk)
+            attempt = replace(now.attempt, budget=event.budget, before=spent)
+            return Running(attempt, now.aside, now.rejected)
+        case Running(), ev.ConversationBegan():
+            attempt = replace(now.attempt, session=event.session, base=event.base)
+            return replace(now, attempt=attempt)
+        case Running(), ev.WorkCaptured():
+            return Queued(now.attempt, _work(state, now, event))
+        case Running(), ev.AttemptEnded():
+            return _ended(state, now, event)
+        case Running(), ev.AttemptLost():
+            return _cut_off(now)
+        case Queued(), ev.GateStarted():
+            return Gating(now.attempt, now.work)
+        case Gating(), ev.GateLost():
+            return Queued(now.attempt, now.work)
+        case Gating(), ev.CandidatePassed():
+            return Passed(now.attempt, now.work, event.candidate, event.head, event.unverified)
+        case Gating(), ev.CandidateRejected():
+            return _rejected(state, now, event)
+        case Gating(), ev.CandidateConflicted():
+            return _conflicted(now, event)
+        case Passed(), ev.LandStarted():
+            return Landing(now)
+        case Landing(), ev.LandLost():
+            return now.passed
+        case Landing(), ev.CandidateLanded():
+            return _landed(now.passed, event)
+        case Landing(), ev.LandingVoided():
+            return Queued(now.attempt, now.work)
+        case _, ev.ChunkReset():
+            return Pending(_attempts(now))
+        case _, ev.ChunkSkipped():
+            return Skipped(_attempts(now), event.why)
+        case _:
+            raise IllegalTransition(now, event)
+
+
+def _begun(state: RunState, now: Pending | SetAside, event: ev.AttemptStarted) -> Running:
+    attempt = Attempt(
+        number=event.attempt,
+        slot=event.slot,
+        alone=event.alone,
+        setbacks=now.setbacks if isinstance(now, Pending) else (),
+        budget=event.budget,
+        before=state.cost_of(event.chunk),
+    )
+    return Running(attempt, aside=now if isinstance(now, SetAside) else None)
+
+
+def _cut_off(now: Running) -> ChunkState:
+    """Return where a chunk stands whose coordinator was killed while its agent worked."""
+    if now.attempt.session:
+        why = Setback(ev.Outcome.CRASHED, "the run was cut off while the agent worked")
+        return Parked(now.attempt, why, 0.0, now.attempt.base, "", now.aside, now.rejected)
+    return now.rejected or now.aside or Pending(now.attempt.number - 1, now.attempt.setbacks)
+
+
+def _ended(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
+    """Return what follows where an agent stopped without work that could land."""
+    setback = Setback(event.outcome, event.detail, event.pin)
+    attempt = now.attempt
+    failed = _failed(now, setback, setback.in_words())
+    parked = Parked(
+        attempt, setback, event.until, event.base, event.commit, now.aside, now.rejected
+    )
+    match NEXT[event.outcome]:
+        case Step.GIVE_UP:
+            return failed
+        case Step.WAIT:
+            return replace(parked, attempt=replace(attempt, backoffs=attempt.backoffs + 1))
+        case Step.STOP_RUN:
+            return parked
+        case Step.ASK_FOR_MONEY:
+            left = state.left_for(event.chunk)
+            return failed if attempt.budget is None or (left or CENT) < CENT else parked
+        case Step.BACK_OFF:
+            if attempt.backoffs >= MOST_BACKOFFS:
+                return failed
+            return replace(parked, attempt=replace(attempt, backoffs=attempt.backoffs + 1))
+        case Step.AGAIN | Step.RESUME as step:
+            return _once_more(state, now, parked, setback, resume=step is Step.RESUME)
+
+
+def _once_more(
+    state: RunState, now: Running, parked: Parked, setback: Setback, *, resume: bool
+) -> ChunkState:
+    """Return the next try after a failure, unless it was met before or no try is left."""
+    earlier = now.attempt.setbacks
+    tried = sum(one.outcome is not ev.Outcome.CHECKS_RED for one in earlier)
+    if tried >= state.retries:
+        return _failed(now, setback, setback.in_words())
+    if repeats(earlier, setback):
+        return _failed(now, setback, f"the same failure twice: {setback.in_words()}")
+    attempt = replace(now.attempt, setbacks=(*earlier, setback))
+    if resume and attempt.session:
+        return replace(parked, attempt=attempt)
+    if now.rejected:
+        return replace(now.rejected, attempt=replace(attempt, round=now.rejected.attempt.round))
+    return now.aside or Pending(attempt.number, attempt.setbacks)
+
+
+def _failed(now: Running, setback: Setback, reason: str) -> Failed:
+    pin = setback.pin or (now.rejected.work.pin if now.rejected else "")
+    return Failed(now.attempt.number, setback.outcome, reason, pin)
+
+
+def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
+    return Landed(
+        attempts=passed.attempt.number,
+        commit=event.commit,
+        unverified=passed.unverified,
+        repairs=passed.attempt.round,
+        outside=passed.work.outside,
+    )
+
+
+def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Rejected | Failed:
+    red = Setback(ev.Outcome.CHECKS_RED, event.feedback, now.work.pin)
+    if now.attempt.round >= state.repair_rounds:
+        return Failed(now.attempt.number, red.outcome, red.reason, red.pin)
+    if repeats(now.attempt.setbacks, red):
+        why = f"the same failure twice, with a repair in between: {red.reason}"
+        return Failed(now.attempt.number, red.outcome, why, red.pin)
+    attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
+    return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
+
+
+def _conflicted(now: Gating, event: ev.CandidateConflicted) -> SetAside | Failed:
+    if not now.attempt.alone:
+        return SetAside(now.attempt.number, event.paths, now.attempt.session)
+    where = ", ".join(event.paths)
+    reason = f"conflicts with staging in {where}, although it ran alone"
+    return Failed(now.attempt.number, ev.Outcome.CONFLICT, reason, now.work.pin)
+
+
+def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
+    """Grant the paths written outside the claims, but for those that another live chunk holds."""
+    before = now.rejected.work if now.rejected else None
+    own = state.plan.chunks[event.chunk].claims
+    beyond = [path for path in event.touched if not any(covers(claim, path) for claim in own)]
+    others = [claim for other in state.live if other != event.chunk for claim in state.held(other)]
+    granted = set(before.granted if before else ())
+    outside = set(before.outside if before else ())
+    for path in beyond:
+        claim = _claim(path)
+        if claim and not first_overlap((claim,), others):
+            granted.add(claim)
+        if own or any(touches(other, path) for other in others):
+            outside.add(path)
+    return Work(event.base, event.commit, event.pin, tuple(sorted(granted)), tuple(sorted(outside)))
+
+
+def _claim(path: str) -> Claim | None:
+    try:
+        return Claim.parse(path)
+    except BadClaim:  # a name that no claim can spell, such as a leading `~`: it cannot be granted
+        return None
+
+
+def _attempts(now: ChunkState) -> int:
+    return now.attempt.number if isinstance(now, Live) else now.attempts
