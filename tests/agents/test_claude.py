@@ -1,7 +1,9 @@
 """What only the `claude` backend has: how it is started, judged, paid for, and looked at."""
 
+import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from auto_build.agents.base import (
 )
 from auto_build.agents.claude_launch import Conversation, arguments, environment
 from auto_build.agents.claude_outcome import Report, find_reset, judge, judge_exit
+from auto_build.agents.claude_sandbox import remove_placeholders
 from auto_build.agents.claude_tools import Place, in_words, may_unasked, request_of
 from auto_build.agents.claude_usage import Meter, read_totals
 from auto_build.core.usage import CostSource, Price, Usage
@@ -224,6 +227,11 @@ def test_the_tokens_of_all_models_are_counted_and_priced_by_the_settings_where_t
     assert (own.cache_write_tokens, own.cost_usd, own.source) == (3, 0.5, CostSource.AGENT)
     assert priced.cost_usd == pytest.approx(1.12)
     assert priced.source is CostSource.PRICED
+
+
+def test_a_cost_that_the_program_guesses_is_no_cost_that_it_knows() -> None:
+    models = {"mine": {"inputTokens": 1, "costBasis": "unknown"}}
+    assert read_totals(0.5, models, None).source is CostSource.UNKNOWN
 
 
 # --- tools ---------------------------------------------------------------------------------------
@@ -591,6 +599,116 @@ async def test_in_the_sandbox_a_command_writes_in_the_worktree_only(
     assert events[-1] == Ended(stop=Stop.DONE)
     assert (place.cwd / "in.txt").read_text() == "in\n"
     assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("bwrap") and shutil.which("socat")), reason="bwrap or socat is missing"
+)
+async def test_a_killed_sandbox_leaves_nothing_in_the_worktree(
+    place: SessionSpec, stub: ModelStub
+) -> None:
+    stub.play(SCENE, shell("touch begun; tail -f /dev/null"))
+    session = await agent(sandbox=True).start(place)
+    listening = Listening(session)
+    await until((place.cwd / "begun").exists, "the command runs")
+
+    for one in alive_in(place.cwd):
+        if one.name() == "claude":
+            one.kill()
+    await listening.end()
+    await session.close()
+
+    assert [path.name for path in place.cwd.iterdir() if path.is_file()] == ["begun"]
+
+
+def test_only_empty_files_that_nobody_may_write_are_taken_for_the_sandboxs(tmp_path: Path) -> None:
+    (tmp_path / ".claude").mkdir()
+    for name, text, mode in (
+        (".gitconfig", "", 0o444),
+        (".claude/settings.json", "", 0o444),
+        ("empty.py", "", 0o644),
+        ("LICENSE", "MIT", 0o444),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "link").symlink_to("nowhere")
+
+    remove_placeholders(tmp_path)
+
+    assert {path.name for path in tmp_path.rglob("*")} == {".claude", "empty.py", "LICENSE", "link"}
+
+
+@pytest.mark.slow
+async def test_a_prompt_is_delivered_as_it_is_written(place: SessionSpec, stub: ModelStub) -> None:
+    stub.play(SCENE, acts.Say("done"))
+    (place.cwd / "notes.md").write_text("a secret")
+
+    events = await prompt(place, "/clear and read @notes.md")
+
+    assert events[-1] == Ended(stop=Stop.DONE)
+    assert "/clear and read @notes.md" in heard(stub, SCENE)
+    assert "a secret" not in heard(stub, SCENE)
+
+
+DEAF = "#!/bin/sh\ntouch begun; exec tail -f /dev/null\n"
+HALF_DEAF = f"""#!{sys.executable}
+import json, pathlib, sys
+asked = json.loads(sys.stdin.readline())
+told = {{"hook_on_failure_supported": True}}
+answer = {{"subtype": "success", "request_id": asked["request_id"], "response": told}}
+print(json.dumps({{"type": "control_response", "response": answer}}), flush=True)
+sys.stdin.readline()
+pathlib.Path("begun").touch()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("text", [DEAF, HALF_DEAF], ids=["at the greeting", "after it"])
+async def test_a_start_that_is_given_up_leaves_nothing_behind(
+    place: SessionSpec, tmp_path: Path, text: str
+) -> None:
+    deaf = tmp_path / "claude"
+    deaf.write_text(text)
+    deaf.chmod(0o755)
+    starting = asyncio.create_task(agent(program=str(deaf)).start(place))
+    await until((place.cwd / "begun").exists, "the program runs")
+
+    starting.cancel()
+    await asyncio.wait({starting}, timeout=10.0)
+
+    assert starting.cancelled()
+    assert alive_in(place.cwd) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "stop", "words"),
+    [
+        ("echo not today >&2; exit 3", Stop.ERROR, "(exit code 3): not today"),
+        ("kill -KILL $$", Stop.CRASHED, "signal 9"),
+        ("echo hello; echo '[log] {'; exit 0", Stop.CRASHED, "without a word"),
+        ("""echo '{"type": '; exec tail -f /dev/null""", Stop.ERROR, "a damaged line"),
+        (
+            "exec 2>&1; head -c 17000000 /dev/zero; exec tail -f /dev/null",
+            Stop.ERROR,
+            "a line that is too long",
+        ),
+    ],
+    ids=["refuses", "killed", "says nothing", "garbage", "a line without end"],
+)
+async def test_whatever_stands_in_for_the_program_there_is_an_end_and_nothing_is_left(
+    place: SessionSpec, tmp_path: Path, script: str, stop: Stop, words: str
+) -> None:
+    fake = tmp_path / "claude"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+
+    (end,) = await prompt(place, program=str(fake))
+
+    assert isinstance(end, Ended)
+    assert end.stop is stop
+    assert words in end.detail
+    assert alive_in(place.cwd) == []
 
 
 async def test_a_program_that_is_not_there_is_an_end_and_no_exception(place: SessionSpec) -> None:

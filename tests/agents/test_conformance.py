@@ -6,13 +6,13 @@ The kinds are in `kinds/`; what one of them cannot show is skipped, with the rea
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 import pytest
@@ -31,6 +31,8 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
+from auto_build.agents.command import CommandAgent
+from auto_build.agents.scripted import Script, ScriptedAgent, ScriptedCrash
 from auto_build.core.claims import Claim
 from auto_build.core.plan import ChunkId
 from auto_build.core.usage import Usage
@@ -122,18 +124,28 @@ class Place:
 @pytest.fixture
 async def place(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("NOT_STATED", "a secret of whoever runs the build")
-    worktree, scratch = tmp_path / "wörk tree", tmp_path / "scratch"
-    for folder in (worktree, scratch):
-        folder.mkdir()
+    return await make_place(tmp_path, kind.env)
+
+
+@pytest.fixture
+async def plain_place(tmp_path: Path) -> Place:
+    return await make_place(tmp_path, {})
+
+
+async def make_place(folder: Path, more: Mapping[str, str]) -> Place:
+    worktree, scratch = folder / "wörk tree", folder / "scratch"
+    for one in (worktree, scratch):
+        one.mkdir()
     env = {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
+        "HOME": str(folder / "home"),
         "LANG": "C.UTF-8",
         "MARK": "seen",
-        **kind.env,
+        **more,
     }
     await Processes().run("git", "init", "--quiet", cwd=worktree, env=env)
     root = os.path.realpath(worktree)
+    held = [(ChunkId("2-1"), (Claim.parse("held.txt"),))]
     return Place(
         SessionSpec(
             cwd=worktree,
@@ -143,11 +155,7 @@ async def place(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> 
             model="",
             scratch=scratch,
             log=scratch / "agent.log",
-            permit=lambda request: judge(
-                request,
-                root=root,
-                held=[(ChunkId("2-1"), (Claim.parse("held.txt"),))],
-            ),
+            permit=lambda request: judge(request, root=root, held=held),
         )
     )
 
@@ -495,3 +503,62 @@ async def test_its_abilities_are_those_that_it_shows(kind: Kind) -> None:
         shown[Feat.RESUMES],
         shown[Feat.STEERS],
     )
+
+
+# --- what only some have -------------------------------------------------------------------------
+
+
+def program(*argv: str, prompt: Literal["stdin", "file"] = "stdin") -> CommandAgent:
+    return CommandAgent("mine", argv, prompt, Processes())
+
+
+async def test_a_missing_program_is_found_before_it_is_needed(plain_place: Place) -> None:
+    agent = program("no-such-program", "-p")
+
+    (problem,) = await agent.check(plain_place.probe)
+    assert "'no-such-program' is not in PATH" in problem.what
+    assert "[agents.mine]" in problem.hint
+
+    end = ended(await plain_place.prompt(agent))
+    assert end.stop is Stop.CRASHED
+    assert "could not be started" in end.detail
+
+
+@pytest.mark.parametrize(
+    ("script", "stop", "words"),
+    [
+        ("echo I cannot; exit 1", Stop.ERROR, "exit code 1: I cannot"),
+        ("kill -SEGV $$", Stop.CRASHED, "signal 11"),
+    ],
+)
+async def test_a_program_that_fails_does_so_in_its_own_words(
+    plain_place: Place, script: str, stop: Stop, words: str
+) -> None:
+    end = ended(await plain_place.prompt(program("sh", "-c", script)))
+
+    assert end.stop is stop
+    assert words in end.detail
+
+
+async def test_a_program_can_take_its_prompt_from_a_file(plain_place: Place) -> None:
+    script = 'cat "$1" > got.txt; echo "$2" >> got.txt'
+    agent = program("sh", "-c", script, "-", "{prompt_file}", "{model}", prompt="file")
+
+    assert ended(await plain_place.prompt(agent, "büild it\n")).stop is Stop.DONE
+
+    assert (plain_place.folder / "got.txt").read_text() == "büild it\n\n"
+    assert not list(plain_place.folder.glob("prompt*")), "the prompt's file lies in the worktree"
+
+
+async def test_a_prompt_that_is_not_read_does_no_harm(plain_place: Place) -> None:
+    agent = program("sh", "-c", "exec 0<&-; echo x > made.txt")
+
+    assert ended(await plain_place.prompt(agent, "é" * 100_000)) == Ended(stop=Stop.DONE)
+
+
+async def test_a_bug_in_an_agents_own_code_comes_out_as_it_is(plain_place: Place) -> None:
+    turn = {"chunk": CHUNK, "steps": [{"do": "raise", "text": "broken"}]}
+    agent = ScriptedAgent("scripted", Script.model_validate({"turn": [turn]}), Processes())
+
+    with pytest.raises(ScriptedCrash, match="broken"):
+        await plain_place.prompt(agent)

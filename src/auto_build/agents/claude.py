@@ -35,14 +35,19 @@ from auto_build.agents.base import (
     Text,
 )
 from auto_build.agents.claude_check import find_problems, has_transcript
-from auto_build.agents.claude_launch import Conversation, arguments, environment
+from auto_build.agents.claude_launch import (
+    Conversation,
+    arguments,
+    environment,
+    sandbox_of,
+)
 from auto_build.agents.claude_outcome import Report, judge, judge_exit
-from auto_build.agents.claude_tools import QUESTION, Place, is_change, may_unasked, request_of
+from auto_build.agents.claude_sandbox import remove_placeholders
+from auto_build.agents.claude_tools import QUESTION, Place, Rules, is_change, request_of
 from auto_build.agents.claude_usage import Meter, read_totals
 from auto_build.agents.claude_wire import TOTALS, Wire
 from auto_build.core.usage import Price, Usage
 from auto_build.errors import AutoBuildError
-from auto_build.policy.permission import Access, Deny
 from auto_build.process import Processes
 
 # what it logs as errors comes to us as exceptions
@@ -50,10 +55,6 @@ logging.getLogger(sdk.__name__).addHandler(logging.NullHandler())
 
 _BUNDLED: Final = Path(sdk.__file__).parent / "_bundled" / "claude"
 _SAID: Final = 4_000  # characters of one saying that are passed on
-_NOBODY: Final = (
-    "Nobody is there to answer. Decide it yourself as well as you can from what you were told;"
-    " where you cannot, end, and say as your last sentence what you need to know."
-)
 
 
 def build(name: str, chosen: settings.ClaudeAgent, processes: Processes) -> "ClaudeAgent":
@@ -139,6 +140,7 @@ class ClaudeSession:
         self._spec = spec
         self._conversation = conversation
         self._place = Place(str(spec.cwd), spec.env.get("HOME", "/"))
+        self._rules = Rules(agent.name, agent.chosen.allow, self._place)
         self._wire = _Transport(
             agent.processes,
             arguments(agent.program, agent.chosen, spec, conversation),
@@ -165,7 +167,8 @@ class ClaudeSession:
         try:
             await self._client.connect()
             first = await self._wire.totals()
-        except AutoBuildError:
+        except (AutoBuildError, asyncio.CancelledError):
+            await self.close()
             raise
         except Exception as error:  # noqa: BLE001 - the SDK raises bare ones when asked in vain
             self._ended = await self._gone(error, started=False)
@@ -217,6 +220,8 @@ class ClaudeSession:
             await self._wire.leave()
         await self._client.disconnect()
         await self._wire.close()
+        if sandbox_of(self._agent.chosen):
+            remove_placeholders(self._spec.cwd)
 
     async def _gone(self, error: Exception | None, *, started: bool) -> Ended:
         """Return why the program is gone, when all of its last words are in."""
@@ -234,15 +239,20 @@ class ClaudeSession:
             try:
                 message = await self._next()
             except Exception as error:  # noqa: BLE001 - whatever the SDK stumbles over
-                yield await self._gone(error, started=True)
+                yield await self._cut_off(error, turn)
                 return
             if message is None:
-                yield await self._gone(None, started=True)
+                yield await self._cut_off(None, turn)
                 return
             told, self._told = self._told, []
             for event in (*told, *self._take(message, turn)):
                 yield event
         yield self._judge(turn)
+
+    async def _cut_off(self, error: Exception | None, turn: _Turn) -> Ended:
+        """Return how a prompt ended whose program is gone; a report that came before stands."""
+        gone = await self._gone(error, started=True)
+        return gone if turn.result is None else self._judge(turn)
 
     async def _next(self) -> sdk.Message | None:
         return None if self._messages is None else await anext(self._messages, None)
@@ -349,28 +359,10 @@ class ClaudeSession:
         return sdk.PermissionResultDeny(message=why) if why else sdk.PermissionResultAllow()
 
     def _refuse(self, tool: str, given: dict[str, Any], *, unasked: bool) -> str:
-        """Return why a tool may not be used; empty where it may.
-
-        Claude asks twice: always by the hook (`unasked`), and once more where none of its own rules
-        allows it.
-        """
-        request = request_of(tool, given, self._place)
-        why = ""
-        if tool == QUESTION:
-            why = _NOBODY
-        elif isinstance(decision := self._spec.permit(request), Deny):
-            why = decision.why
-        elif not unasked and request.access in {Access.RUN, Access.OTHER}:
-            why = "" if may_unasked(tool, self._agent.chosen.allow) else self._not_allowed(tool)
+        why = self._rules.refuse(tool, given, self._spec.permit, unasked=unasked)
         if why:
-            self._told.append(Denied(request.what, why))
+            self._told.append(Denied(request_of(tool, given, self._place).what, why))
         return why
-
-    def _not_allowed(self, tool: str) -> str:
-        return (
-            f"{tool} in this form is not among the tools that may be used here"
-            f" (`allow` of [agents.{self._agent.name}] in auto-build.toml): do it another way."
-        )
 
 
 class _Transport(Wire, sdk.Transport):

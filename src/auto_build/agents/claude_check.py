@@ -91,10 +91,10 @@ async def _find_no_program(
 
 async def _find_no_login(program: str, probe: Probe, processes: Processes) -> list[Problem]:
     """Ask the program whether it is logged in; where it cannot say, look for a login on disk."""
-    done = await _run(program, ("auth", "status"), probe, processes, ok=None)
     try:
+        done = await _run(program, ("auth", "status"), probe, processes, ok=None)
         told = json.loads(done.stdout)
-    except ValueError:
+    except (CommandFailed, ValueError):
         told = None
     if isinstance(told, dict) and "loggedIn" in told:
         logged_in = bool(told["loggedIn"])

@@ -1,4 +1,4 @@
-"""What Claude's tools do, in our words: what kind of access, to which files, in one line.
+"""What Claude's tools do, in our words, and whether they may be used.
 
 Paths come out absolute and with every link followed, as the rules want them. They are read as
 Claude reads them: blanks around a path do not count, and `~` is the home folder.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from auto_build.policy.permission import Access, Request
+from auto_build.policy.permission import Access, Deny, Permit, Request
 
 QUESTION: Final = "AskUserQuestion"
 SHELL: Final = "Bash"
@@ -44,6 +44,10 @@ _ACCESS: Final[Mapping[str, Access]] = MappingProxyType(
 _PATHS: Final = ("file_path", "notebook_path", "path")
 _TELLING: Final = ("command", "pattern", "description", "query", "url", "skill")
 _WORDS: Final = 160
+_NOBODY: Final = (
+    "Nobody is there to answer. Decide it yourself as well as you can from what you were told;"
+    " where you cannot, end, and say as your last sentence what you need to know."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +98,34 @@ def _inside(path: str, place: Place) -> str:
 def may_unasked(tool: str, allow: Iterable[str]) -> bool:
     """Say whether a tool as a whole is among those that may be used without asking."""
     return any(rule.strip() in {tool, f"{tool}()", f"{tool}(*)"} for rule in allow)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the agent `name` may do in its place; `allow` are the tools that it need not ask for."""
+
+    name: str
+    allow: tuple[str, ...]
+    place: Place
+
+    def refuse(self, tool: str, given: Mapping[str, Any], permit: Permit, *, unasked: bool) -> str:
+        """Return why a tool may not be used; empty where it may.
+
+        Claude asks twice: always before it uses a tool (`unasked`), and once more where none of its
+        own rules allows it.
+        """
+        request = request_of(tool, given, self.place)
+        if tool == QUESTION:
+            return _NOBODY
+        decision = permit(request)
+        if isinstance(decision, Deny):
+            return decision.why
+        if unasked or request.access in {Access.READ, Access.WRITE}:
+            return ""
+        return "" if may_unasked(tool, self.allow) else self._not_allowed(tool)
+
+    def _not_allowed(self, tool: str) -> str:
+        return (
+            f"{tool} in this form is not among the tools that may be used here"
+            f" (`allow` of [agents.{self.name}] in auto-build.toml): do it another way."
+        )

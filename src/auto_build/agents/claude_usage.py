@@ -36,16 +36,17 @@ class Meter:
 def read_totals(cost_usd: float, models: Mapping[str, Any], price: Price | None) -> Usage:
     """Return the usage that the program tells, by model.
 
-    A price in the settings stands over the program's list prices, which are a guess for models that
-    it does not know.
+    A price in the settings stands over the program's list prices. For models that it does not know
+    the program guesses, and says so.
     """
+    guessed = any(one.get("costBasis") == "unknown" for one in models.values())
     one = Usage(
         input_tokens=_sum(models, "inputTokens"),
         output_tokens=_sum(models, "outputTokens"),
         cache_read_tokens=_sum(models, "cacheReadInputTokens"),
         cache_write_tokens=_sum(models, "cacheCreationInputTokens"),
         cost_usd=None if price else cost_usd,
-        source=CostSource.UNKNOWN if price else CostSource.AGENT,
+        source=CostSource.UNKNOWN if price or guessed else CostSource.AGENT,
     )
     return price.of(one) if price else one
 

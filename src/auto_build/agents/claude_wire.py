@@ -50,6 +50,7 @@ class Wire:
         self._spoke = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
         self._room = LOG_LIMIT
+        self._told_to_go = False
 
     @property
     def errors(self) -> str:
@@ -72,7 +73,7 @@ class Wire:
         """Yield the program's messages, until it closes its output.
 
         Raises:
-            WireBroken: it failed, or a message of it is damaged.
+            WireBroken: it ended unasked, or a message of it is damaged.
         """
         piped = self._piped
         if piped is None:
@@ -88,11 +89,12 @@ class Wire:
         self.code = await self._wait(piped, _LAST_S)
         if self.code is None:
             raise WireBroken("claude closed its output and runs on")
-        if self.code:
+        if not self._told_to_go:
             raise WireBroken(f"claude ended with exit code {self.code}")
 
     async def end_input(self) -> None:
         """Tell the program that nothing more will be said."""
+        self._told_to_go = True
         if self._piped:
             self._piped.stdin.close()
 
