@@ -13,7 +13,6 @@ from uuid import uuid4
 import pytest
 
 from auto_build import settings
-from auto_build.agents import claude
 from auto_build.agents.base import (
     AgentEvent,
     Began,
@@ -27,11 +26,12 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
-from auto_build.agents.claude_launch import Conversation, arguments, environment
-from auto_build.agents.claude_outcome import Report, find_reset, judge, judge_exit
-from auto_build.agents.claude_sandbox import remove_placeholders
-from auto_build.agents.claude_tools import Place, in_words, may_unasked, request_of
-from auto_build.agents.claude_usage import Meter, read_totals
+from auto_build.agents.claude import backend as claude
+from auto_build.agents.claude.launch import Conversation, arguments, environment
+from auto_build.agents.claude.outcome import Report, find_reset, judge, judge_exit
+from auto_build.agents.claude.sandbox import remove_placeholders
+from auto_build.agents.claude.tools import Place, in_words, may_unasked, request_of
+from auto_build.agents.claude.usage import Meter, read_totals
 from auto_build.core.usage import CostSource, Price, Usage
 from auto_build.policy.environment import Seat
 from auto_build.policy.permission import Access
@@ -74,7 +74,7 @@ BROKEN = "error_during_execution"
         (failed("authentication_failed", 401), Stop.AUTH),
         (failed("authentication_failed", 403), Stop.AUTH),
         (failed("model_not_found", 404), Stop.ERROR),
-        (failed("billing_error", 400), Stop.ERROR),
+        (failed("billing_error", 400), Stop.AUTH),
         (failed("invalid_request", 400, reason="prompt_too_long"), Stop.CONTEXT_FULL),
         (failed("invalid_request", 413, reason="image_error"), Stop.CONTEXT_FULL),
         (

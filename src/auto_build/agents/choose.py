@@ -60,7 +60,7 @@ def load_backend(backend: str, package: str, name: str) -> Any:
             f"agent {name!r} needs the extra {backend!r}, which is not installed",
             hint=f"pip install 'auto-build[{backend}]'",
         )
-    return import_module(f"auto_build.agents.{backend}")
+    return import_module(f"auto_build.agents.{backend}" + (".backend" if backend == "claude" else ""))
 
 
 def agent_environment(

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from auto_build import settings
-from auto_build.agents import claude
 from auto_build.agents.base import Agent, SessionSpec, Stop
+from auto_build.agents.claude import backend as claude
 from auto_build.core.usage import Usage, total
 from auto_build.process import Processes
 from tests.agents.kinds import (

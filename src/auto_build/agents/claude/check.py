@@ -23,7 +23,7 @@ from urllib.request import Request, urlopen
 
 from auto_build import settings
 from auto_build.agents.base import Probe, Problem
-from auto_build.agents.claude_launch import environment, sandbox_of
+from auto_build.agents.claude.launch import environment, sandbox_of
 from auto_build.process import CommandFailed, Finished, Processes
 
 _START_LIMIT_S: Final = 30.0

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from auto_build.agents.base import SessionSpec
-from auto_build.agents.claude_tools import READERS, WITHHELD
+from auto_build.agents.claude.tools import READERS, WITHHELD
 from auto_build.settings import ClaudeAgent
 
 _SANDBOX: Final[Mapping[str, Any]] = MappingProxyType(

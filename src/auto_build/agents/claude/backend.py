@@ -34,18 +34,18 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
-from auto_build.agents.claude_check import find_problems, has_transcript
-from auto_build.agents.claude_launch import (
+from auto_build.agents.claude.check import find_problems, has_transcript
+from auto_build.agents.claude.launch import (
     Conversation,
     arguments,
     environment,
     sandbox_of,
 )
-from auto_build.agents.claude_outcome import Report, judge, judge_exit
-from auto_build.agents.claude_sandbox import remove_placeholders
-from auto_build.agents.claude_tools import QUESTION, Place, Rules, is_change, request_of
-from auto_build.agents.claude_usage import Meter, read_totals
-from auto_build.agents.claude_wire import TOTALS, Wire
+from auto_build.agents.claude.outcome import Report, judge, judge_exit
+from auto_build.agents.claude.sandbox import remove_placeholders
+from auto_build.agents.claude.tools import QUESTION, Place, Rules, is_change, request_of
+from auto_build.agents.claude.usage import Meter, read_totals
+from auto_build.agents.claude.wire import TOTALS, Wire
 from auto_build.core.usage import Price, Usage
 from auto_build.errors import AutoBuildError
 from auto_build.process import Processes

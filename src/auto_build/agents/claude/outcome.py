@@ -92,7 +92,7 @@ def _why(report: Report) -> Stop:
         return Stop.CONTEXT_FULL
     if report.error == "rate_limit":
         return Stop.RATE_LIMIT
-    if report.error == "authentication_failed" or report.status in _REFUSED_KEY:
+    if report.error in {"authentication_failed", "billing_error"} or report.status in _REFUSED_KEY:
         return Stop.AUTH
     if report.error in {"server_error", "overloaded"} or report.status in _BUSY:
         return Stop.OVERLOADED

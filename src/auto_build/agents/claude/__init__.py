@@ -1,0 +1,1 @@
+"""Claude Code, through its SDK, which is imported in `backend` only."""
