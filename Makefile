@@ -34,7 +34,7 @@ agents: .agents/.ready
 	@command -v npm > /dev/null || { echo "npm is needed for this: install Node.js 20 or newer"; exit 3; }
 	@mkdir -p .agents && cp tests/agents/package.json .agents/
 	@echo "installing into .agents ..."
-	@npm install --prefix .agents --silent --no-audit --no-fund --no-package-lock
+	@npm install --prefix .agents --loglevel=error --no-audit --no-fund --no-package-lock
 	@touch .agents/.ready
 
 demo: $(READY)
