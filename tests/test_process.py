@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auto_build.process import LOG_LIMIT, CommandFailed, Exit, Processes
+from auto_build.process import LINE_LIMIT, LOG_LIMIT, CommandFailed, Exit, Processes
 from tests.programs import alive_in, wait_until_gone
 
 PYTHON = sys.executable
@@ -148,6 +148,23 @@ async def test_garbage_in_the_output_is_shown_as_such(tmp_path: Path) -> None:
     done = await guarded(tmp_path, r"printf '\377\376 caf\303\251\r\nlast'", on_line=lines.append)
     assert done.tail == "\ufffd\ufffd café\r\nlast"
     assert lines == ["\ufffd\ufffd café", "last"]
+
+
+async def test_a_long_line_arrives_whole_and_one_without_end_is_cut(tmp_path: Path) -> None:
+    lines: list[str] = []
+    whole, endless = LINE_LIMIT - 1, LINE_LIMIT + 100_000
+    command = "; ".join(
+        f"head -c {size} /dev/zero | tr '\\0' {letter}; echo; echo next"
+        for size, letter in ((whole, "a"), (endless, "b"))
+    )
+    await guarded(tmp_path, command, on_line=lines.append)
+
+    assert [(line[:4], len(line)) for line in lines] == [
+        ("aaaa", whole),
+        ("next", 4),
+        ("bbbb", LINE_LIMIT),
+        ("next", 4),
+    ]
 
 
 async def test_input_of_any_size_arrives_and_need_not_be_read(tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ class _Sink:
         self._room = LOG_LIMIT
         self._limit = tail_limit
         self._on_line = on_line
-        self._line = b""
+        self._line = bytearray()
         self._tail = bytearray()
         self.cut = False
 
@@ -411,14 +411,23 @@ class _Sink:
             self._file.flush()
             self._room -= len(data)
         if self._on_line:
-            *lines, self._line = (self._line + data).split(b"\n")
-            self._line = self._line[-_READ:]
-            for line in lines:
-                self._on_line(line.decode("utf-8", "replace").rstrip("\r"))
+            *ends, rest = data.split(b"\n")
+            for end in ends:
+                self._hold(end)
+                self._on_line(self._whole_line().rstrip("\r"))
+            self._hold(rest)
+
+    def _hold(self, piece: bytes) -> None:
+        """Keep a piece of the line that is coming in; what is beyond `LINE_LIMIT` is left out."""
+        self._line += piece[: LINE_LIMIT - len(self._line)]
+
+    def _whole_line(self) -> str:
+        line = self._line.decode("utf-8", "replace")
+        self._line.clear()
+        return line
 
     def close(self) -> None:
         if self._on_line and self._line:
-            self._on_line(self._line.decode("utf-8", "replace"))
-            self._line = b""
+            self._on_line(self._whole_line())
         if self._file:
             self._file.close()

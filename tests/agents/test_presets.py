@@ -58,7 +58,7 @@ def ended(preset: str, printed: str, code: int = 0, **more: Any) -> Ended:
     ("preset", "printed", "told"),
     [
         ("codex", CODEX, [Began("01a20d02-d37f"), Doing("$ /bin/bash -lc 'make'")]),
-        ("gemini", GEMINI, [Doing("write_file a.txt")]),
+        ("gemini", GEMINI, [Began("281b69d3"), Doing("write_file a.txt")]),
         ("opencode", OPENCODE, [Began("ses_df2f"), Doing("write a.txt")]),
     ],
 )
@@ -95,14 +95,14 @@ def test_what_it_used_up_is_counted(preset: str, printed: str, used: Usage) -> N
 
 
 def test_a_conversation_that_counts_from_its_beginning_is_counted_once() -> None:
-    heard, before = Heard("s", Usage(output_tokens=300)), Usage(output_tokens=200)
-    assert total(PRESETS["codex"], heard, before, None) == Usage(output_tokens=300)
-    assert total(PRESETS["gemini"], heard, before, None) == Usage(output_tokens=500)
+    used, before = Usage(output_tokens=300), Usage(output_tokens=200)
+    assert total(PRESETS["codex"], used, before, None) == Usage(output_tokens=300)
+    assert total(PRESETS["gemini"], used, before, None) == Usage(output_tokens=500)
 
 
 def test_a_price_in_the_settings_turns_tokens_into_money() -> None:
-    heard = Heard("s", Usage(input_tokens=1_000_000))
-    told = total(PRESETS["codex"], heard, Usage(), Price(input=2.0, output=8.0))
+    used = Usage(input_tokens=1_000_000)
+    told = total(PRESETS["codex"], used, Usage(), Price(input=2.0, output=8.0))
     assert told.cost_usd == pytest.approx(2.0)
     assert told.source is CostSource.PRICED
 
@@ -161,6 +161,25 @@ def test_an_answer_is_the_last_object_that_was_said() -> None:
     printed = json.dumps({"type": "item.completed", "item": item})
     assert ended("codex", printed, wants_answer=True).answer == {"b": 2}
     assert ended("codex", CODEX, wants_answer=True).stop is Stop.ERROR
+
+
+def test_words_that_come_in_pieces_are_put_together() -> None:
+    pieces = ["so: {", '"ver', 'dict":\n "go', 'od"}']
+    lines = [{"type": "message", "role": "assistant", "content": one} for one in pieces]
+    printed = "\n".join(map(json.dumps, [*lines, {"type": "result", "status": "success"}]))
+
+    assert hear("gemini", printed)[1] == [Text('so: {"verdict":'), Text(' "good"}')]
+    assert ended("gemini", printed, wants_answer=True).answer == {"verdict": "good"}
+
+
+def test_who_says_nothing_and_does_nothing_is_not_done() -> None:
+    printed = '{"type":"result","status":"success","stats":{}}'
+    assert ended("gemini", printed).stop is Stop.ERROR
+
+
+def test_what_was_cut_off_is_not_done() -> None:
+    printed = OPENCODE.replace('"stop"', '"length"')
+    assert ended("opencode", printed).stop is Stop.CONTEXT_FULL
 
 
 def test_what_is_no_json_is_said() -> None:

@@ -39,6 +39,7 @@ _QUIET_S: Final = 0.3
 _REPLAY_S: Final = 5.0
 _WAITING: Final = 1_000  # events that wait to be listened to
 _FOLLOW_UPS: Final = 8
+_SAYINGS: Final = frozenset({"user_message_chunk", "agent_message_chunk", "tool_call"})
 _STEERING: Final = "_session/steering"
 
 
@@ -114,6 +115,7 @@ class AcpSession:
         self._spec = spec
         self._name = ""
         self._resumed = False
+        self._replayed = False
         self._steers = False
         self._link: Link | None = None
         self._turn: Turn | None = None
@@ -199,23 +201,30 @@ class AcpSession:
         where, earlier = place(self._spec.cwd), self._spec.earlier
         can = as_map(hello.get("agentCapabilities"))
         if earlier and can.get("loadSession") is True and self._terms.profile.resumes:
-            self._name = earlier.session
-            try:
-                answer = await link.ask(
-                    "session/load", {**where, "sessionId": earlier.session}, READY_S
-                )
-            except Refused:
-                pass
-            else:
-                await self._let_replay()
+            loaded = await self._load(link, {**where, "sessionId": earlier.session})
+            if loaded is not None:
                 self._resumed = True
                 self._meter.before = self._spent = earlier.usage
-                return Offer.read(answer)
+                return loaded
         answer = await link.ask("session/new", where, READY_S)
         self._name = as_text(answer.get("sessionId"))
         if "title" in as_map(can.get("sessionCapabilities")):
             await self._name_it(link)
         return Offer.read(answer)
+
+    async def _load(self, link: Link, told: Json) -> Offer | None:
+        """Load the earlier conversation; None where the agent does not have it.
+
+        The protocol has everything told once more that was said. Who tells nothing knows nothing,
+        even if the answer is no error.
+        """
+        self._name, self._replayed = as_text(told["sessionId"]), False
+        try:
+            answer = await link.ask("session/load", told, READY_S)
+        except Refused:
+            return None
+        await self._let_replay()
+        return Offer.read(answer) if self._replayed else None
 
     async def _name_it(self, link: Link) -> None:
         """Give the conversation a title; otherwise a model is asked for one, at a price."""
@@ -322,11 +331,14 @@ class AcpSession:
     def hear(self, method: str, told: Json) -> None:
         """Take what the agent tells."""
         self._news.set()
-        is_ours = told.get("sessionId") == self._name
-        if method == "session/update" and self._turn is not None and is_ours:
-            now_s = asyncio.get_running_loop().time()
-            self._tell(self._turn.hear(as_map(told.get("update")), now_s))
-            self._tell_spent()
+        if method != "session/update" or told.get("sessionId") != self._name:
+            return
+        update = as_map(told.get("update"))
+        if self._turn is None:
+            self._replayed = self._replayed or update.get("sessionUpdate") in _SAYINGS
+            return
+        self._tell(self._turn.hear(update, asyncio.get_running_loop().time()))
+        self._tell_spent()
 
     def answer(self, method: str, asked: Json) -> Json:
         """Return the answer to what the agent asks.

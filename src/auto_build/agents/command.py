@@ -8,16 +8,18 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from auto_build.agents.acp_outcome import ask_for_answer
 from auto_build.agents.base import (
     Abilities,
     AgentEvent,
     Began,
+    Doing,
     Ended,
     Probe,
     Problem,
@@ -34,6 +36,7 @@ from auto_build.agents.presets import (
     judge,
     read_line,
     read_trajectory,
+    say_rest,
     total,
 )
 from auto_build.core.usage import Price, Usage
@@ -122,6 +125,31 @@ def _is_there(key: str, env: dict[str, str]) -> bool:
     return any(path.is_file() for path in homes)
 
 
+class Hearing:
+    """What is heard of one prompt. In a flood words are left out, but nothing of what they mean."""
+
+    def __init__(self, known: Preset | None) -> None:
+        self._known = known
+        self.heard = Heard()
+        self.events: asyncio.Queue[AgentEvent] = asyncio.Queue()
+
+    def take(self, line: str) -> None:
+        """Take one line."""
+        if self._known is None:
+            self._tell((Text(line),))
+            return
+        before = self.heard
+        self.heard, events = read_line(self._known, before, line)
+        self._tell(events)
+        if self.heard.used != before.used and self.heard.session:
+            self._tell((Spent(self.heard.session, self.heard.used),))
+
+    def _tell(self, events: Iterable[AgentEvent]) -> None:
+        for event in events:
+            if self.events.qsize() < _QUEUE or not isinstance(event, Text | Doing):
+                self.events.put_nowait(event)
+
+
 class CommandSession:
     """One program run per prompt; the conversation is what lies in the worktree, or its own."""
 
@@ -131,17 +159,13 @@ class CommandSession:
         earlier = spec.earlier if agent.abilities.resumes else None
         self._session = earlier.session if earlier else ""
         self._used = earlier.usage if earlier else Usage()
+        self._told = ""
+        self._resumed = earlier is not None
 
     async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
         """Run the program; yield what it does as it says it, then how it ended."""
-        known = self._agent.known
-        lines: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
-
-        def take(line: str) -> None:
-            with suppress(asyncio.QueueFull):  # a flood: the log has it all
-                lines.put_nowait(line)
-
-        argv, by_file = self._argv(text)
+        hearing = Hearing(self._agent.known)
+        argv, by_file = self._argv(said := self._asking(text))
         running = asyncio.create_task(
             self._agent.processes.run_guarded(
                 argv,
@@ -149,26 +173,20 @@ class CommandSession:
                 env=self._spec.env,
                 limit_s=_FOREVER_S,
                 tail_limit=_TAIL,
-                stdin="" if by_file else text,
+                stdin="" if by_file else said,
                 log=self._spec.log,
-                on_line=take,
+                on_line=hearing.take,
             )
         )
-        heard = Heard(self._session)
         try:
-            async for line in _until_done(running, lines):
-                if known is None:
-                    yield Text(line)
-                    continue
-                before = heard
-                heard, events = read_line(known, heard, line)
-                for event in self._tell(before, heard, events):
-                    yield event
+            async for event in _until_done(running, hearing.events):
+                for told in self._pass_on(event):
+                    yield told
             end = await running
-            heard, events = self._after(heard)
+            heard, events = self._after(hearing.heard)
             for event in events:
                 yield event
-            self._session, self._used = heard.session, self._sum(heard)
+            self._session, self._used = heard.session or self._session, self._sum(heard.used)
             yield self._ended(argv[0], end, heard)
         finally:
             running.cancel()
@@ -178,7 +196,7 @@ class CommandSession:
     @property
     def resumed(self) -> bool:
         """Whether the program takes up an earlier conversation of its own."""
-        return bool(self._session) and self._spec.earlier is not None
+        return self._resumed
 
     async def steer(self, text: str) -> bool:  # noqa: ARG002 - the protocol's
         """It cannot be told anything while it runs."""
@@ -190,34 +208,42 @@ class CommandSession:
     async def close(self) -> None:
         """Nothing outlives a prompt."""
 
-    def _tell(
-        self, before: Heard, heard: Heard, events: tuple[AgentEvent, ...]
-    ) -> list[AgentEvent]:
-        """Return what is passed on: a resumed conversation tells its name with the first line."""
-        told: list[AgentEvent] = [event for event in events if not isinstance(event, Began)]
-        if heard.session and not before.session:
-            told.insert(0, Began(heard.session))
-        if heard.used != before.used and heard.session:
-            told.append(Spent(heard.session, self._sum(heard)))
-        return told
+    def _asking(self, text: str) -> str:
+        """Return the prompt; what is known can be asked for an answer in words only."""
+        schema = self._spec.schema
+        return ask_for_answer(text, schema) if schema and self._agent.known else text
+
+    def _pass_on(self, event: AgentEvent) -> Iterable[AgentEvent]:
+        """Return what is passed on: a name once, and what the whole conversation has used up."""
+        match event:
+            case Began() if event.session == self._told:
+                return ()
+            case Began():
+                self._told = event.session
+                return (event,)
+            case Spent():
+                return (replace(event, usage=self._sum(event.usage)),)
+            case _:
+                return (event,)
 
     def _after(self, heard: Heard) -> tuple[Heard, tuple[AgentEvent, ...]]:
-        """Read what the program wrote into a file of its own, of what it used up."""
+        """Take what is left to tell when the program has ended, its own file of costs included."""
+        heard, rest = say_rest(heard)
         known = self._agent.known
         if known is None or not known.trajectory:
-            return heard, ()
+            return heard, rest
         try:
             path = self._spec.scratch / known.trajectory
             used = read_trajectory(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):  # it did not come so far
-            return heard, ()
+            return heard, rest
         name = heard.session or f"{self._spec.seat.chunk}-{self._spec.seat.attempt}"
         heard = replace(heard, used=used, session=name)
-        return heard, (Spent(name, self._sum(heard)),) if used else ()
+        return heard, (*rest, Spent(name, self._sum(used))) if used else rest
 
-    def _sum(self, heard: Heard) -> Usage:
+    def _sum(self, used: Usage) -> Usage:
         known = self._agent.known
-        return total(known, heard, self._used, self._agent.price) if known else Usage()
+        return total(known, used, self._used, self._agent.price) if known else Usage()
 
     def _argv(self, text: str) -> tuple[list[str], bool]:
         """Return the program's arguments, and whether they name the prompt's file."""
@@ -261,17 +287,17 @@ def _fill(part: str, values: dict[str, str]) -> str:
 
 
 async def _until_done(
-    running: asyncio.Task[Exit], lines: asyncio.Queue[str]
-) -> AsyncGenerator[str, None]:
+    running: asyncio.Task[Exit], events: asyncio.Queue[AgentEvent]
+) -> AsyncGenerator[AgentEvent, None]:
     while True:
-        following = asyncio.create_task(lines.get())
+        following = asyncio.create_task(events.get())
         done, _ = await asyncio.wait({running, following}, return_when=asyncio.FIRST_COMPLETED)
         if following in done:
             yield following.result()
             continue
         following.cancel()
-        while not lines.empty():
-            yield lines.get_nowait()
+        while not events.empty():
+            yield events.get_nowait()
         return
 
 

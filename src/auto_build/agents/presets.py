@@ -25,6 +25,7 @@ from auto_build.core.usage import CostSource, Price, Usage
 
 Json = dict[str, Any]
 _LIMIT: Final = 600
+_SAID: Final = 256 * 1024  # characters at the end of what was said that may hold an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,14 @@ class Start:
 class Heard:
     """What was heard of one prompt up to now.
 
-    `used` is what it has used up; `said` its last words; `worked` whether a tool that writes or
-    runs was used; `failure` what went wrong last, in words.
+    `used` is what it has used up; `said` its last words; `saying` the line that it is about to say;
+    `worked` whether a tool that writes or runs was used; `failure` what went wrong last, in words.
     """
 
     session: str = ""
     used: Usage = field(default_factory=Usage)
     said: str = ""
+    saying: str = ""
     worked: bool = False
     failure: str = ""
     done: bool = False
@@ -85,16 +87,23 @@ class Preset:
 
 def read_line(preset: Preset, heard: Heard, line: str) -> Step:
     """Return what was heard after one more line, and what of it is passed on."""
-    told = _parse(line) if preset.read else None
-    if told is None or preset.read is None:
+    if preset.read is None:
         return _read_text(heard, line)
-    return preset.read(heard, told)
+    told = _parse(line)
+    return (heard, (Text(line),)) if told is None else preset.read(heard, told)
 
 
-def total(preset: Preset, heard: Heard, before: Usage, price: Price | None) -> Usage:
+def say_rest(heard: Heard) -> Step:
+    """Pass on what is left of what was being said; the program may have ended in the middle."""
+    if not heard.saying:
+        return heard, ()
+    return replace(heard, said=f"{heard.said}\n", saying=""), (Text(heard.saying),)
+
+
+def total(preset: Preset, used: Usage, before: Usage, price: Price | None) -> Usage:
     """Return what the conversation has used up, with what it had used before this prompt."""
-    used = price.of(heard.used) if price and heard.used else heard.used
-    return used.at_least(before) if preset.cumulative else before + used
+    priced = price.of(used) if price and used else used
+    return priced.at_least(before) if preset.cumulative else before + priced
 
 
 def judge(heard: Heard, code: int, tail: str, *, wants_answer: bool, now: float) -> Ended:
@@ -104,6 +113,8 @@ def judge(heard: Heard, code: int, tail: str, *, wants_answer: bool, now: float)
         stop = why(Failure(text=failure))
         reset = find_reset(failure, now=now) if stop is Stop.RATE_LIMIT else None
         return Ended(stop=stop, detail=" ".join(failure.split())[:_LIMIT], reset_at=reset)
+    if heard.done and not heard.said.strip() and not heard.worked:  # what a model refuses
+        return Ended(stop=Stop.ERROR, detail="it said nothing and did nothing")
     if wants_answer:
         answer = find_answer(heard.said)
         if answer is None:
@@ -151,7 +162,7 @@ def _start_of(heard: Heard, session: Any) -> Step:
 
 
 def _say(heard: Heard, text: str) -> Step:
-    return replace(heard, said=f"{heard.said}\n{text}"[-64_000:]), (Text(text),)
+    return replace(heard, said=f"{heard.said}\n{text}"[-_SAID:]), (Text(text),)
 
 
 # --- codex exec -----------------------------------------------------------------------------------
@@ -254,8 +265,9 @@ def _opencode_step(heard: Heard, part: Json) -> Step:
         cost_usd=float(cost) if isinstance(cost, int | float) else None,
         source=CostSource.AGENT if isinstance(cost, int | float) else CostSource.UNKNOWN,
     )
-    done = part.get("reason") == "stop"
-    return replace(heard, used=heard.used + used, done=done), ()
+    done, cut = part.get("reason") == "stop", part.get("reason") == "length"
+    failure = "it reached its limit: too many tokens" if cut else heard.failure
+    return replace(heard, used=heard.used + used, done=done, failure=failure), ()
 
 
 # --- gemini ---------------------------------------------------------------------------------------
@@ -268,9 +280,24 @@ def _gemini_argv(start: Start) -> tuple[str, ...]:
 
 
 def _read_gemini(heard: Heard, told: Json) -> Step:
+    if told.get("type") == "message" and told.get("role") == "assistant":
+        return _say_on(heard, str(told.get("content", "")))
+    heard, said = say_rest(heard)
+    after, events = _gemini_event(heard, told)
+    return after, (*said, *events)
+
+
+def _say_on(heard: Heard, text: str) -> Step:
+    """Take a piece of what is being said; only whole lines are passed on."""
+    lines, _, rest = f"{heard.saying}{text}".rpartition("\n")
+    heard = replace(heard, said=f"{heard.said}{text}"[-_SAID:], saying=rest)
+    return heard, (Text(lines),) if lines.strip() else ()
+
+
+def _gemini_event(heard: Heard, told: Json) -> Step:
     match told.get("type"):
-        case "message" if told.get("role") == "assistant":
-            return _say(heard, str(told.get("content", "")))
+        case "init":
+            return _start_of(heard, told.get("session_id"))
         case "tool_use":
             given = _map(told.get("parameters"))
             what = given.get("command") or given.get("file_path") or given.get("path") or ""

@@ -136,11 +136,15 @@ class Stubbed:
 
     def plays(self, *deeds: Deed, then: tuple[Deed, ...] = ()) -> Agent:
         forever = bool(deeds) and isinstance(deeds[-1], End)
-        answers = [_act(deed) for deed in (*whole(deeds), *(whole(then) if then else ()))]
-        self._stub.play(_SCENE, *answers, repeat_last=forever)
+        played = (*whole(deeds), *(whole(then) if then else ()))
+
+        def play(spec: SessionSpec) -> None:
+            answers = [_act(deed, spec.cwd) for deed in played]
+            self._stub.play(_SCENE, *answers, repeat_last=forever)
+
         chosen = settings.AcpAgent(kind="acp", profile=self._real.profile)
         agent = acp.build(self._real.profile, chosen, Processes())
-        return Aged(agent, partial(self._real.begun_long_ago, self._home))
+        return Prepared(agent, play, partial(self._real.begun_long_ago, self._home))
 
     def heard(self, _: SessionSpec) -> str:
         return heard(self._stub, _SCENE)
@@ -149,12 +153,14 @@ class Stubbed:
         return served(self._stub, _SCENE)
 
 
-@dataclass(frozen=True, slots=True)
-class Aged:
-    """An agent whose earlier conversations are made to have begun long ago."""
+@dataclass(slots=True)
+class Prepared:
+    """An agent whose model is told what to do when it first starts: then its worktree is known."""
 
     agent: Agent
+    play: Callable[[SessionSpec], None]
     age: Callable[[], None]
+    is_playing: bool = False
 
     @property
     def name(self) -> str:
@@ -168,6 +174,9 @@ class Aged:
         return await self.agent.check(probe)
 
     async def start(self, spec: SessionSpec) -> Session:
+        if not self.is_playing:
+            self.play(spec)
+        self.is_playing = True
         self.age()
         return await self.agent.start(spec)
 
@@ -185,12 +194,12 @@ _ENDS: Final[Mapping[Stop, acts.Act]] = MappingProxyType(
 )
 
 
-def _act(deed: Deed) -> acts.Act:
+def _act(deed: Deed, worktree: Path) -> acts.Act:
     match deed:
         case Say():
             return acts.Say(deed.text)
         case Write():
-            return acts.WriteFile(deed.path, deed.text)
+            return acts.WriteFile(str(worktree / deed.path), deed.text)
         case Run():
             return acts.RunCommand(deed.command)
         case Ask():
