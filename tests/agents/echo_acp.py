@@ -1,9 +1,10 @@
 """A small agent that speaks the Agent Client Protocol and plays what it is told: no model, no
 network, nothing but the standard library. Run as `python echo_acp.py FOLDER`.
 
-In the folder lies `scene.json`: what it does at its first prompt, and at its second. It writes
-there what it hears (`heard.txt`), what it has used up (`served.txt`, a line a request), and its
-conversations (`sessions/`). Refused something, it ends its prompt and goes on at the next.
+In the folder lies `scene.json`: what it does at its first prompt, and at its second; and how it
+answers requests, where not as usual. It writes there what it hears (`heard.txt`), what it has used
+up (`served.txt`, a line a request), all that goes to and fro (`wire.jsonl`), and its conversations
+(`sessions/`). Refused something, it ends its prompt and goes on at the next.
 """
 
 import json
@@ -48,6 +49,9 @@ class Echo:
     def __init__(self) -> None:
         scene = json.loads((FOLDER / "scene.json").read_text(encoding="utf-8"))
         self.turns: list[list[Json]] = [scene["first"], scene["then"]]
+        self.answers_to: Json = scene.get("answers", {})
+        self.errors_to: Json = scene.get("errors", {})
+        self.deaf_to: list[str] = scene.get("deaf", [])
         self.left: list[Json] = []
         self.session = ""
         self.cwd = "."
@@ -64,6 +68,7 @@ class Echo:
         """Answer until nobody asks any more."""
         for line in sys.stdin:
             message = json.loads(line)
+            self.note({"in": message})
             if "method" not in message:
                 with self.news:
                     self.answers[message["id"]] = message.get("result") or {}
@@ -76,6 +81,11 @@ class Echo:
                 self.take(message["method"], message["params"], message["id"])
 
     def take(self, method: str, told: Json, number: int) -> None:
+        if method in self.deaf_to:
+            return
+        if method in self.errors_to:
+            self.send({"id": number, "error": self.errors_to[method]})
+            return
         match method:
             case "initialize":
                 meta = {"steering": {"supported": True}}
@@ -84,7 +94,7 @@ class Echo:
             case "session/new":
                 self.cwd, self.session = told["cwd"], str(uuid4())
                 self.note_prompts(0)
-                self.reply(number, {"sessionId": self.session})
+                self.reply(number, {"sessionId": self.session, **self.answers_to.get(method, {})})
             case "session/load":
                 self.load(told, number)
             case "_session/steering":
@@ -97,6 +107,8 @@ class Echo:
                 self.hear(told["prompt"][0]["text"])
                 self.turn = threading.Thread(target=self.play, args=(number,), daemon=True)
                 self.turn.start()
+            case "session/set_mode" | "session/set_model" | "session/set_config_option":
+                self.reply(number, {})
             case _:
                 self.send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
 
@@ -110,9 +122,18 @@ class Echo:
         self.say("some of it late\n", usage=USAGE)
 
     def send(self, message: Json) -> None:
+        whole = {"jsonrpc": "2.0", **message}
+        self.note({"out": whole})
+        self.print(json.dumps(whole))
+
+    def print(self, line: str) -> None:
         with self.writing:
-            sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            sys.stdout.write(line + "\n")
             sys.stdout.flush()
+
+    def note(self, message: Json) -> None:
+        with (FOLDER / "wire.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(message) + "\n")
 
     def reply(self, number: int, result: Json) -> None:
         self.send({"id": number, "result": result})
@@ -180,6 +201,8 @@ class Echo:
                 self.write(deed["path"], deed["text"])
             case "run":
                 self.run(deed["command"])
+            case "print":
+                self.print(deed["line"])
             case "wait":
                 with self.news:
                     self.news.wait_for(lambda: self.cancelled)

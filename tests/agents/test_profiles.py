@@ -5,8 +5,8 @@ import json
 import pytest
 
 from auto_build import settings
-from auto_build.agents import acp
-from auto_build.agents.profiles import NEUTRAL, PROFILES, Profile, require_profile
+from auto_build.agents.acp import backend as acp
+from auto_build.agents.acp.profiles import NEUTRAL, PROFILES, Profile, require_profile
 from auto_build.errors import UsageProblem
 from auto_build.process import Processes
 

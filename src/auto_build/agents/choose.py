@@ -60,8 +60,7 @@ def load_backend(backend: str, package: str, name: str) -> Any:
             f"agent {name!r} needs the extra {backend!r}, which is not installed",
             hint=f"pip install 'auto-build[{backend}]'",
         )
-    room = "claude.backend" if backend == "claude" else backend
-    return import_module(f"auto_build.agents.{room}")
+    return import_module(f"auto_build.agents.{backend}.backend")
 
 
 def agent_environment(

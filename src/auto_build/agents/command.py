@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from auto_build.agents.acp_outcome import ask_for_answer
 from auto_build.agents.base import (
     Abilities,
     AgentEvent,
@@ -39,6 +38,7 @@ from auto_build.agents.presets import (
     say_rest,
     total,
 )
+from auto_build.agents.words import ask_for_answer
 from auto_build.core.usage import Price, Usage
 from auto_build.process import CommandFailed, Exit, Processes
 

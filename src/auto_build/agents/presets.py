@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from auto_build.agents.acp_outcome import Failure, asks, find_answer, find_reset, why
 from auto_build.agents.base import (
     Abilities,
     AgentEvent,
@@ -21,6 +20,7 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
+from auto_build.agents.words import asks, find_answer, find_reset, why_in_words
 from auto_build.core.usage import CostSource, Price, Usage
 
 Json = dict[str, Any]
@@ -110,7 +110,7 @@ def judge(heard: Heard, code: int, tail: str, *, wants_answer: bool, now: float)
     """Return why a program stopped that ended by itself with an exit code below 127."""
     failure = heard.failure or (tail.strip()[-_LIMIT:] if code else "")
     if failure and not (heard.done and code == 0):
-        stop = why(Failure(text=failure))
+        stop = why_in_words(failure)
         reset = find_reset(failure, now=now) if stop is Stop.RATE_LIMIT else None
         return Ended(stop=stop, detail=" ".join(failure.split())[:_LIMIT], reset_at=reset)
     if heard.done and not heard.said.strip() and not heard.worked:  # what a model refuses

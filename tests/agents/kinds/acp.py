@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from auto_build import settings
-from auto_build.agents import acp
+from auto_build.agents.acp import backend as acp
+from auto_build.agents.acp.profiles import PROFILES
 from auto_build.agents.base import Abilities, Agent, Probe, Problem, Session, SessionSpec, Stop
-from auto_build.agents.profiles import PROFILES
 from auto_build.core.usage import Usage
 from auto_build.process import Processes
 from tests.agents.installed import (

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from auto_build.agents.acp_outcome import Failure, Report, asks, find_failure
-from auto_build.agents.acp_reading import (
+from auto_build.agents.acp.outcome import Failure, Report, find_failure
+from auto_build.agents.acp.reading import (
     FINISHED,
     Json,
     Tool,
@@ -18,8 +18,9 @@ from auto_build.agents.acp_reading import (
     choose,
     maps_in,
 )
-from auto_build.agents.acp_usage import Meter
+from auto_build.agents.acp.usage import Meter
 from auto_build.agents.base import AgentEvent, Denied, Doing, Text
+from auto_build.agents.words import asks
 from auto_build.policy.permission import Access, Deny, Permit, Request
 
 _LINE: Final = 4_000  # characters of one saying that are passed on

@@ -6,23 +6,18 @@ service, and last the words, which are all that some agents pass on.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 
-from auto_build.agents.acp_reading import Json, as_map, as_text, shorten
+from auto_build.agents.acp.reading import Json, as_map, as_text, shorten
 from auto_build.agents.base import Ended, Stop
+from auto_build.agents.words import asks, find_answer, find_reset, is_plain, why_in_words
 
 _DETAIL: Final = 600
-_ANSWER: Final = 256 * 1024  # characters at the end of what was said that may hold an answer
 _NOT_STARTED: Final = 127
 _SIGNALLED: Final = 128
-_UNITS_S: Final[Mapping[str, float]] = MappingProxyType(
-    {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +71,6 @@ def judge(report: Report, *, now: float) -> Ended:
             return Ended(stop=Stop.ERROR, detail=f"it stopped without being done ({other or '?'})")
 
 
-def asks(said: str) -> bool:
-    """Say whether what was said ends with a question."""
-    return said.rstrip().rstrip("*_`\"')").endswith("?")
-
-
 def _done(report: Report) -> Ended:
     if report.wants_answer:
         answer = find_answer(report.said)
@@ -112,19 +102,6 @@ _CODES: Final[Mapping[int, Stop]] = MappingProxyType(
         -31005: Stop.REFUSED,
     }
 )
-_STATUS: Final[Mapping[int, Stop]] = MappingProxyType(
-    {
-        401: Stop.AUTH,
-        403: Stop.AUTH,
-        413: Stop.CONTEXT_FULL,
-        429: Stop.RATE_LIMIT,
-        500: Stop.OVERLOADED,
-        502: Stop.OVERLOADED,
-        503: Stop.OVERLOADED,
-        504: Stop.OVERLOADED,
-        529: Stop.OVERLOADED,
-    }
-)
 _CATEGORIES: Final[Mapping[str, Stop]] = MappingProxyType(
     {
         "access": Stop.AUTH,
@@ -132,28 +109,6 @@ _CATEGORIES: Final[Mapping[str, Stop]] = MappingProxyType(
         "connection": Stop.OVERLOADED,
         "service": Stop.OVERLOADED,
         "request": Stop.ERROR,
-    }
-)
-_FULL: Final = re.compile(
-    r"context.?(length|window|limit|overflow)|prompt is too long|too many tokens"
-    r"|context (is |was )?too (long|large)|maximum (number of tokens|context)"
-    r"|input token count|session too large",
-    re.IGNORECASE,
-)
-_NO_MODEL: Final = re.compile(
-    r"(?i)model[\w .:`'\"/-]{1,80}(not found|not exist|unknown|not supported)|model_not_found"
-)
-_NUMBER: Final = re.compile(r"(?<![\d.])(4\d\d|5\d\d)(?![\d.])")
-_WORDS: Final[Mapping[Stop, re.Pattern[str]]] = MappingProxyType(
-    {
-        Stop.AUTH: re.compile(r"(?i)unauthenticated|unauthorized|api.?key|authenticat|\blog ?in\b"),
-        Stop.RATE_LIMIT: re.compile(
-            r"(?i)rate.?limit|too many requests|quota|usage limit|resource.?exhausted"
-        ),
-        Stop.OVERLOADED: re.compile(
-            r"(?i)overload|high demand|unavailable|internal server error|server had an error"
-            r"|timed? ?out|econnre|connection (reset|refused|error)|fetch failed"
-        ),
     }
 )
 
@@ -188,23 +143,11 @@ def why(failure: Failure) -> Stop:
     """Return why the model's service, or the agent, did not go on."""
     if failure.code is not None and failure.code in _CODES:
         return _CODES[failure.code]
-    if _FULL.search(failure.text):
-        return Stop.CONTEXT_FULL
-    if _NO_MODEL.search(failure.text):
-        return Stop.ERROR
-    if failure.category in _CATEGORIES:
+    status = failure.code if failure.code in range(400, 600) else None
+    in_words = why_in_words(failure.text, status=status)
+    if failure.category in _CATEGORIES and not is_plain(failure.text):
         return _CATEGORIES[failure.category]
-    if (status := _status(failure)) is not None:
-        return _STATUS.get(status, Stop.ERROR)
-    return next((stop for stop, words in _WORDS.items() if words.search(failure.text)), Stop.ERROR)
-
-
-def _status(failure: Failure) -> int | None:
-    """Return the HTTP status of the model's service, from the code or else from the words."""
-    if failure.code is not None and HTTPStatus.BAD_REQUEST <= failure.code < 600:
-        return failure.code
-    found = _NUMBER.search(failure.text)
-    return int(found[1]) if found else None
+    return in_words
 
 
 def _readable(text: str) -> str:
@@ -216,31 +159,6 @@ def _readable(text: str) -> str:
     error = as_map(told).get("error")
     message = as_text(as_map(error).get("message")) or as_text(error)
     return shorten(message or text, _DETAIL)
-
-
-_RESET: Final = re.compile(
-    r"(?:again|retry)[ a-z]{0,12} (?:in|after) ((?:\d+(?:\.\d+)? ?(?:[a-z]+)[ ,]*(?:and )?)+)"
-    r"|retry-?(?:delay|after)\W{1,5}(\d+(?:\.\d+)?)(?:s\b|\b)",
-    re.IGNORECASE,
-)
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])", re.IGNORECASE)
-
-
-def find_reset(text: str, *, now: float) -> float | None:
-    """Return when a limit ends, in seconds since the epoch, where a text says how long it lasts.
-
-    Services write "try again in 6m0s", "Please retry in 34.07s", or `retryDelay: "34s"`; agents
-    "try again in 3 hours 20 minutes". A time of day is not taken: its zone and date are guesses.
-    """
-    found = _RESET.search(text)
-    if found is None:
-        return None
-    if found[2]:
-        return now + float(found[2])
-    spans = _SPAN.findall(found[1])
-    return (
-        now + sum(float(size) * _UNITS_S[unit.lower()] for size, unit in spans) if spans else None
-    )
 
 
 def judge_exit(program: str, code: int | None, errors: str) -> Ended:
@@ -264,28 +182,3 @@ def judge_exit(program: str, code: int | None, errors: str) -> Ended:
     else:
         what = f"{program} ended in the middle of its work (exit code {code})"
     return Ended(stop=Stop.CRASHED, detail=f"{what}{tail}")
-
-
-# --- structured answers --------------------------------------------------------------------------
-
-
-def ask_for_answer(text: str, schema: Mapping[str, Any]) -> str:
-    """Return a prompt that asks for its answer as JSON: the protocol knows no other way."""
-    return (
-        f"{text}\n\nEnd with your answer: one JSON object and nothing after it. It must fit this"
-        f" JSON Schema:\n\n```json\n{json.dumps(schema, indent=2)}\n```\n"
-    )
-
-
-def find_answer(said: str) -> dict[str, Any] | None:
-    """Return the last JSON object in what was said, in a fence or not; None where there is none."""
-    text, found, at = said[-_ANSWER:], None, 0
-    decoder = json.JSONDecoder()
-    while (at := text.find("{", at)) >= 0:
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            at += 1
-        else:
-            found = value
-    return found

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from auto_build import settings
-from auto_build.agents.acp_reading import Choice, Offer, find_choice
+from auto_build.agents.acp.profiles import Profile, did_you_mean
+from auto_build.agents.acp.reading import Choice, Offer, find_choice
 from auto_build.agents.base import Ended, Probe, Problem, Stop
-from auto_build.agents.profiles import Profile, did_you_mean
 from auto_build.process import CommandFailed, Processes
 
 _LOOK_S: Final = 60.0

@@ -16,11 +16,12 @@ from acp import PROTOCOL_VERSION, RequestError
 from acp.connection import Connection
 
 from auto_build import settings
-from auto_build.agents.acp_check import Look, find_problems
-from auto_build.agents.acp_files import FileRefused
-from auto_build.agents.acp_outcome import Report, judge, judge_exit, read_error
-from auto_build.agents.acp_reading import Json, Offer, as_map
-from auto_build.agents.acp_session import (
+from auto_build.agents.acp.check import Look, find_problems
+from auto_build.agents.acp.files import FileRefused
+from auto_build.agents.acp.outcome import Report, judge, judge_exit, read_error
+from auto_build.agents.acp.profiles import Profile, require_profile
+from auto_build.agents.acp.reading import Json, Offer, as_map
+from auto_build.agents.acp.session import (
     READY_S,
     AcpSession,
     Gone,
@@ -29,9 +30,8 @@ from auto_build.agents.acp_session import (
     Terms,
     place,
 )
-from auto_build.agents.acp_wire import Wire
+from auto_build.agents.acp.wire import Wire
 from auto_build.agents.base import Abilities, Ended, Probe, Problem, SessionSpec, Stop
-from auto_build.agents.profiles import Profile, require_profile
 from auto_build.core.usage import Price
 from auto_build.process import Processes
 

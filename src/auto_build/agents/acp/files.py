@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from auto_build.agents.acp_reading import Json, Tool, as_text, resolve
-from auto_build.agents.acp_turn import Rules
+from auto_build.agents.acp.reading import Json, Tool, as_text, resolve
+from auto_build.agents.acp.turn import Rules
 
 _LIMIT: Final = 16 * 1024 * 1024  # bytes of a file that is read
 

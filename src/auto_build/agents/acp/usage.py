@@ -7,8 +7,8 @@ from its very beginning. Money is reported for the whole conversation by those t
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from auto_build.agents.acp_reading import as_map
-from auto_build.agents.profiles import Counting
+from auto_build.agents.acp.profiles import Counting
+from auto_build.agents.acp.reading import as_map
 from auto_build.core.usage import CostSource, Price, Usage
 
 

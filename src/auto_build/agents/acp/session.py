@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from auto_build.agents.acp_files import FileRefused, read_text, write_text
-from auto_build.agents.acp_outcome import Failure, Report, ask_for_answer, judge
-from auto_build.agents.acp_reading import Choice, Json, Offer, as_map, as_text, find_choice
-from auto_build.agents.acp_turn import Rules, Turn
-from auto_build.agents.acp_usage import Meter
+from auto_build.agents.acp.files import FileRefused, read_text, write_text
+from auto_build.agents.acp.outcome import Failure, Report, judge
+from auto_build.agents.acp.profiles import Profile
+from auto_build.agents.acp.reading import Choice, Json, Offer, as_map, as_text, find_choice
+from auto_build.agents.acp.turn import Rules, Turn
+from auto_build.agents.acp.usage import Meter
 from auto_build.agents.base import (
     AgentEvent,
     Began,
@@ -29,7 +30,7 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
-from auto_build.agents.profiles import Profile
+from auto_build.agents.words import ask_for_answer
 from auto_build.core.usage import Price, Usage
 
 READY_S: Final = 60.0

@@ -1,0 +1,1 @@
+"""Agents that speak the Agent Client Protocol; its SDK is imported in `backend` only."""
