@@ -159,7 +159,7 @@ def _load_text(path: Path) -> str:
     except FileNotFoundError as error:
         raise UsageProblem(
             f"there is no plan at {path}",
-            hint="write one; `auto-build plan show --schema` prints its form",
+            hint="`auto-build plan draft` has one drafted; `plan show --schema` prints its form",
         ) from error
     except UnicodeDecodeError as error:
         raise UsageProblem(f"{path} is not UTF-8 text: {error}", hint="save it as UTF-8") from error

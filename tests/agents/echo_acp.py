@@ -90,7 +90,8 @@ class Echo:
             case "initialize":
                 meta = {"steering": {"supported": True}}
                 can = {"loadSession": True}
-                self.reply(number, {"protocolVersion": 1, "agentCapabilities": can, "_meta": meta})
+                hello = {"protocolVersion": 1, "agentCapabilities": can, "_meta": meta}
+                self.reply(number, {**hello, **self.answers_to.get(method, {})})
             case "session/new":
                 self.cwd, self.session = told["cwd"], str(uuid4())
                 self.note_prompts(0)
@@ -107,12 +108,20 @@ class Echo:
                 self.hear(told["prompt"][0]["text"])
                 self.turn = threading.Thread(target=self.play, args=(number,), daemon=True)
                 self.turn.start()
-            case "session/set_mode" | "session/set_model" | "session/set_config_option":
+            case (
+                "session/set_mode"
+                | "session/set_model"
+                | "session/set_config_option"
+                | "session/set_title"
+            ):
                 self.reply(number, {})
             case _:
                 self.send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
 
     def load(self, told: Json, number: int) -> None:
+        if "session/load" in self.answers_to:  # it says that it knows it, and does not
+            self.reply(number, self.answers_to["session/load"])
+            return
         if not self.record(told["sessionId"]).exists():
             self.send({"id": number, "error": {"code": -32002, "message": "Resource not found"}})
             return

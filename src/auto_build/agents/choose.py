@@ -58,7 +58,7 @@ def load_backend(backend: str, package: str, name: str) -> Any:
     if find_spec(package) is None:
         raise EnvironmentUnfit(
             f"agent {name!r} needs the extra {backend!r}, which is not installed",
-            hint=f"pip install 'auto-build[{backend}]'",
+            hint=f"pip install 'auto-build[{backend}]', or 'FOLDER[{backend}]' from a clone",
         )
     return import_module(f"auto_build.agents.{backend}.backend")
 

@@ -31,7 +31,6 @@ from tests.agents.kinds import (
     Deed,
     End,
     Feat,
-    Kind,
     NotHere,
     Offer,
     Run,
@@ -134,7 +133,9 @@ class Stubbed:
             **real.settle(home, stub.url(_SCENE)),
         }
 
-    def plays(self, *deeds: Deed, then: tuple[Deed, ...] = ()) -> Agent:
+    def plays(
+        self, *deeds: Deed, then: tuple[Deed, ...] = (), chosen: settings.AcpAgent | None = None
+    ) -> Agent:
         forever = bool(deeds) and isinstance(deeds[-1], End)
         played = (*whole(deeds), *(whole(then) if then else ()))
 
@@ -142,8 +143,8 @@ class Stubbed:
             answers = [_act(deed, spec.cwd) for deed in played]
             self._stub.play(_SCENE, *answers, repeat_last=forever)
 
-        chosen = settings.AcpAgent(kind="acp", profile=self._real.profile)
-        agent = acp.build(self._real.profile, chosen, Processes())
+        plain = settings.AcpAgent(kind="acp", profile=self._real.profile)
+        agent = acp.build(self._real.profile, chosen or plain, Processes())
         return Prepared(agent, play, partial(self._real.begun_long_ago, self._home))
 
     def heard(self, _: SessionSpec) -> str:
@@ -151,6 +152,11 @@ class Stubbed:
 
     def served(self) -> Usage:
         return served(self._stub, _SCENE)
+
+    @property
+    def models(self) -> set[str]:
+        """The models that were asked."""
+        return {one.model for one in self._stub.served(_SCENE)}
 
 
 @dataclass(slots=True)
@@ -215,7 +221,12 @@ def _act(deed: Deed, worktree: Path) -> acts.Act:
 
 
 @asynccontextmanager
-async def _open(real: Real, home: Path) -> AsyncIterator[Kind]:
+async def open_real(real: Real, home: Path) -> AsyncIterator[Stubbed]:
+    """Settle a real agent in its home, with a stub of its model's service.
+
+    Raises:
+        NotHere: it is not installed.
+    """
     if find_program(real.program) is None:
         raise NotHere(missing(real.program))
     with ModelStub() as stub:
@@ -223,5 +234,5 @@ async def _open(real: Real, home: Path) -> AsyncIterator[Kind]:
 
 
 KINDS: Final = tuple(
-    Offer(real.profile, partial(_open, real)) for real in (GEMINI, CODEX, OPENCODE, QWEN, VIBE)
+    Offer(real.profile, partial(open_real, real)) for real in (GEMINI, CODEX, OPENCODE, QWEN, VIBE)
 )

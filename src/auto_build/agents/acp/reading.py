@@ -124,7 +124,7 @@ class Tool:
         if self.access is Access.RUN and self.command:
             told = f"run {self.command}"
         elif self.paths and self.access in {Access.WRITE, Access.READ}:
-            verb = self.kind if self.kind in _ACCESS else "edit"
+            verb = self.kind if _ACCESS.get(self.kind) is self.access else "edit"
             told = f"{verb} {', '.join(_inside(path, root) for path in self.paths[:3])}"
         else:
             told = self.title or self.kind or "something that it does not name"
