@@ -301,10 +301,19 @@ async def _attend(
     finally:
         if open_control:
             os.close(control)
+        talking.add_done_callback(_forget)
         talking.cancel()
-        await asyncio.shield(_end(started, grace_s + 15.0))
-        sink.close()
+        try:
+            await asyncio.shield(_end(started, grace_s + 15.0))
+        finally:  # also where whoever waits is cancelled once more
+            sink.close()
     return Exit(code, sink.tail, sink.cut, clock() - begun)
+
+
+def _forget(talking: "asyncio.Future[tuple[None, None]]") -> None:
+    """Take note of how it ended, which nobody wants to know any more."""
+    if not talking.cancelled():
+        talking.exception()
 
 
 async def _guard_end(

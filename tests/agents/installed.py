@@ -141,8 +141,6 @@ def opencode_home(home: Path, url: str) -> Mapping[str, str]:
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-        # it waits for all that a command started in the background
-        "OPENCODE_EXPERIMENTAL_BASH_DEFAULT_TIMEOUT_MS": "10000",
     }
 
 

@@ -136,6 +136,7 @@ class _Pump:
         self._stream = stream
         self._queue: asyncio.Queue[AgentEvent] = asyncio.Queue(_HEARD)
         self._reading = asyncio.create_task(self._read())
+        self._ended = False
 
     async def next(self, wait_s: float) -> AgentEvent | None:
         """Return the next event; None where there is none in time.
@@ -159,7 +160,9 @@ class _Pump:
         return None
 
     async def close(self) -> None:
-        """Stop listening, which stops the agent."""
+        """Stop listening, which stops the agent; one that has ended may tidy up after itself."""
+        if self._ended:
+            await asyncio.wait({self._reading}, timeout=_LAST_WORDS_S)
         self._reading.cancel()
         await asyncio.wait({self._reading})
         if not self._reading.cancelled():
@@ -168,6 +171,7 @@ class _Pump:
 
     async def _read(self) -> None:
         async for event in self._stream:
+            self._ended = isinstance(event, Ended)
             await self._queue.put(event)
 
     def _raise_end(self) -> None:

@@ -84,6 +84,7 @@ class Feat(StrEnum):
     """What not every backend can do or know."""
 
     ASKS = "it asks before it writes"
+    ASKS_OUTSIDE = "it asks about files outside of its worktree, and does not refuse them itself"
     HEARS_WHY = "what it is refused is told to its model in our words"
     RESUMES = "its conversation can go on in a new process"
     FORGETS = "it says when it knows nothing of an earlier conversation, and begins anew"

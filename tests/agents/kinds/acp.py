@@ -55,6 +55,7 @@ class Real:
     settle: Callable[[Path, str], Mapping[str, str]]
     cannot: Cannot
     begun_long_ago: Callable[[Path], None] = lambda _: None
+    spell: Callable[[str], str] = str
 
     @property
     def program(self) -> str:
@@ -82,7 +83,14 @@ _TRIES_ON_AND_ON: Final[Cannot] = {Stop.RATE_LIMIT: _TRIES_ON, Stop.OVERLOADED: 
 GEMINI: Final = Real(
     profile="gemini",
     settle=gemini_home,
-    cannot={**_NO_LIMITS, **_NO_STEERING, **_OTHER_WORDS, **_AT_THE_END, **_PASSED_OVER},
+    cannot={
+        **_NO_LIMITS,
+        **_NO_STEERING,
+        **_OTHER_WORDS,
+        **_AT_THE_END,
+        **_PASSED_OVER,
+        Feat.ASKS_OUTSIDE: "it refuses them itself",
+    },
     begun_long_ago=_date_back,
 )
 CODEX: Final = Real(
@@ -96,9 +104,20 @@ CODEX: Final = Real(
         Stop.CRASHED: "what runs in its sandbox does not reach it",
     },
 )
+
+
+def _let_go(command: str) -> str:
+    """Spell a command so that what it leaves running does not hold its output.
+
+    opencode waits for whoever does, and for longer than the time that it gives a command.
+    """
+    return f"({command}) > ~/out.txt 2>&1 < /dev/null; head -c 65536 ~/out.txt"
+
+
 OPENCODE: Final = Real(
     profile="opencode",
     settle=opencode_home,
+    spell=_let_go,
     cannot={
         **_NO_LIMITS,
         **_NO_STEERING,
@@ -140,7 +159,7 @@ class Stubbed:
         played = (*whole(deeds), *(whole(then) if then else ()))
 
         def play(spec: SessionSpec) -> None:
-            answers = [_act(deed, spec.cwd) for deed in played]
+            answers = [_act(deed, spec.cwd, self._real.spell) for deed in played]
             self._stub.play(_SCENE, *answers, repeat_last=forever)
 
         plain = settings.AcpAgent(kind="acp", profile=self._real.profile)
@@ -200,14 +219,14 @@ _ENDS: Final[Mapping[Stop, acts.Act]] = MappingProxyType(
 )
 
 
-def _act(deed: Deed, worktree: Path) -> acts.Act:
+def _act(deed: Deed, worktree: Path, spell: Callable[[str], str]) -> acts.Act:
     match deed:
         case Say():
             return acts.Say(deed.text)
         case Write():
             return acts.WriteFile(str(worktree / deed.path), deed.text)
         case Run():
-            return acts.RunCommand(deed.command)
+            return acts.RunCommand(spell(deed.command))
         case Ask():
             return acts.Ask(deed.text)
         case Answer():
