@@ -159,7 +159,7 @@ class Stubbed:
         played = (*whole(deeds), *(whole(then) if then else ()))
 
         def play(spec: SessionSpec) -> None:
-            answers = [_act(deed, spec.cwd, self._real.spell) for deed in played]
+            answers = [act(deed, spec.cwd, self._real.spell) for deed in played]
             self._stub.play(_SCENE, *answers, repeat_last=forever)
 
         plain = settings.AcpAgent(kind="acp", profile=self._real.profile)
@@ -219,7 +219,7 @@ _ENDS: Final[Mapping[Stop, acts.Act]] = MappingProxyType(
 )
 
 
-def _act(deed: Deed, worktree: Path, spell: Callable[[str], str]) -> acts.Act:
+def act(deed: Deed, worktree: Path, spell: Callable[[str], str] = str) -> acts.Act:
     match deed:
         case Say():
             return acts.Say(deed.text)

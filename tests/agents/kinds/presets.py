@@ -26,7 +26,7 @@ from tests.agents.installed import (
     with_programs,
 )
 from tests.agents.kinds import Deed, End, Feat, Kind, NotHere, Offer
-from tests.agents.kinds.acp import Prepared, _act
+from tests.agents.kinds.acp import Prepared, act
 from tests.agents.kinds.acp_echo import NO_LIMIT, whole
 from tests.agents.kinds.claude import heard, served
 from tests.stubs.server import ModelStub
@@ -105,7 +105,7 @@ class Stubbed:
         played = (*whole(deeds), *(whole(then) if then else ()))
 
         def play(spec: SessionSpec) -> None:
-            answers = [_act(deed, spec.cwd) for deed in played]
+            answers = [act(deed, spec.cwd) for deed in played]
             self._stub.play(_SCENE, *answers, repeat_last=forever)
 
         agent = CommandAgent(self._real.preset, (), "stdin", Processes(), self._real.preset)
