@@ -119,6 +119,8 @@ class Echo:
                 self.send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
 
     def load(self, told: Json, number: int) -> None:
+        if told["sessionId"] == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
         if "session/load" in self.answers_to:  # it says that it knows it, and does not
             self.reply(number, self.answers_to["session/load"])
             return

@@ -220,6 +220,17 @@ async def test_an_agent_that_replays_nothing_knows_nothing(scene: Scene) -> None
     assert scene.asked("session/new"), "a new one was to be begun"
 
 
+async def test_an_agent_that_breaks_on_what_was_earlier_begins_anew(scene: Scene) -> None:
+    earlier = Earlier("deadly", Usage(input_tokens=7))
+    session = await scene.plays().start(replace(scene.spec, earlier=earlier))
+    events = [event async for event in session.prompt("do it")]
+    await session.close()
+
+    assert not session.resumed
+    assert ended(events).stop is Stop.DONE
+    assert alive_in(scene.worktree) == []
+
+
 async def test_what_was_said_earlier_is_not_said_again(scene: Scene) -> None:
     agent = scene.plays({"do": "say", "text": "It is done."})
     first = await prompted(agent, scene.spec)

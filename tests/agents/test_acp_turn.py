@@ -534,7 +534,7 @@ def test_the_usage_of_a_conversation_stands_for_what_was() -> None:
 
 def test_money_is_told_for_the_whole_conversation_and_never_grows_less() -> None:
     one = meter(Counting.NOT)
-    for amount in (0.003, 0.007, 0.0):
+    for amount in (0.003, 0.007, 0.005):
         cost = {"amount": amount, "currency": "USD"}
         one.note_update({"sessionUpdate": "usage_update", "cost": cost})
     one.note_update({"sessionUpdate": "usage_update", "cost": {"amount": 9, "currency": "EUR"}})

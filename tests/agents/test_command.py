@@ -1,5 +1,6 @@
 """Programs that are known: found or missed before a run, started, heard, and gone on with."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -147,6 +148,11 @@ async def test_a_key_is_enough(bench: Bench) -> None:
     assert await known("gemini").check(bench.probe(GEMINI_API_KEY="k")) == []
 
 
+async def test_a_program_is_looked_at_in_the_way_that_it_knows(bench: Bench) -> None:
+    bench.program("mini", '[ "$1" = --help ]')
+    assert await known("mini").check(bench.probe()) == []
+
+
 # --- a prompt -------------------------------------------------------------------------------------
 
 
@@ -269,6 +275,64 @@ async def test_the_next_prompt_of_a_session_goes_on_in_its_conversation(bench: B
     assert [one.usage.cost_usd for one in told if isinstance(one, Spent)] == [0.5, 1.0]
 
 
+async def test_an_argv_of_ones_own_goes_on_with_nothing(bench: Bench) -> None:
+    bench.prints("wrapped", thread("new"), says("done"), finished(5, 1))
+    agent = known("codex", ("wrapped",))
+    earlier = Earlier("old", Usage(input_tokens=400))
+    session = await agent.start(replace(bench.spec, earlier=earlier))
+
+    events = [event async for event in session.prompt("go")]
+
+    assert not agent.abilities.resumes
+    assert not session.resumed
+    assert Spent("new", Usage(input_tokens=5, output_tokens=1)) in events
+
+
+async def test_each_conversation_is_counted_for_itself(bench: Bench) -> None:
+    stats = '{"type":"result","status":"success","stats":{"input_tokens":100}}'
+    script = (
+        f"n=$(cat {bench.scratch}/n 2>/dev/null)x; echo $n > {bench.scratch}/n;"
+        f' printf \'{{"type":"init","session_id":"%s"}}\\n%s\\n\' $n \'{stats}\''
+    )
+    bench.program("gemini", script)
+    session = await known("gemini").start(bench.spec)
+
+    told = [event for _ in range(2) async for event in session.prompt("go")]
+
+    assert [one for one in told if isinstance(one, Spent)] == [
+        Spent("x", Usage(input_tokens=100)),
+        Spent("xx", Usage(input_tokens=100)),
+    ]
+
+
+async def test_listening_no_more_leaves_no_task_behind(bench: Bench) -> None:
+    bench.prints("codex", thread("t1"), then="sleep 300")
+    session = await known("codex").start(bench.spec)
+    others = asyncio.all_tasks()
+
+    async def listen() -> None:
+        async for _ in session.prompt("go"):
+            begun.set()
+
+    begun = asyncio.Event()
+    listening = asyncio.create_task(listen())
+    await begun.wait()
+    listening.cancel()
+    await asyncio.wait({listening})
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() - others - {listening} == set()
+
+
+async def test_who_may_only_read_has_no_tools_to_write_with(bench: Bench) -> None:
+    bench.prints("opencode", then=f'printf "%s" "$OPENCODE_PERMISSION" > {bench.scratch}/may')
+    env = {**bench.spec.env, "OPENCODE_PERMISSION": '{"bash":"allow"}'}
+
+    await prompt(known("opencode"), replace(bench.spec, env=env, read_only=True))
+
+    assert json.loads((bench.scratch / "may").read_text()) == {"edit": "deny", "bash": "deny"}
+
+
 async def test_who_cannot_go_on_begins_anew(bench: Bench) -> None:
     init = {"type": "init", "session_id": "new"}
     said = {"type": "message", "role": "assistant", "content": "done"}
@@ -308,6 +372,17 @@ async def test_mini_tells_afterwards_what_it_cost(bench: Bench) -> None:
 
     assert [one.usage.cost_usd for one in events if isinstance(one, Spent)] == [0.25]
     assert events[-1] == Ended(stop=Stop.DONE)
+
+
+async def test_minis_note_of_an_earlier_prompt_is_not_taken_for_this_ones(bench: Bench) -> None:
+    noted = json.dumps({"info": {"model_stats": {"instance_cost": 0.25}}})
+    (bench.scratch / "trajectory.json").write_text(noted, encoding="utf-8")
+    bench.prints("mini", "ImportError: no mcp")
+
+    assert await prompt(known("mini"), bench.spec) == [
+        Text("ImportError: no mcp"),
+        Ended(stop=Stop.DONE),
+    ]
 
 
 async def test_a_log_of_complaints_is_no_success(bench: Bench) -> None:

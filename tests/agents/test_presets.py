@@ -1,6 +1,7 @@
 """What known programs print is understood: lines as the real ones wrote them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,109 @@ def test_a_price_in_the_settings_turns_tokens_into_money() -> None:
     assert told.source is CostSource.PRICED
 
 
-def test_mini_notes_its_cost_in_its_trajectory() -> None:
-    told = {"info": {"model_stats": {"instance_cost": 0.125, "api_calls": 3}}}
-    assert read_trajectory(told).cost_usd == pytest.approx(0.125)
-    assert read_trajectory({"info": []}) == Usage()
+def trajectory(status: str, cost: float, last: str = "") -> dict[str, Any]:
+    """Return what mini-swe-agent 2.4 notes of two answers; what nobody reads is left out."""
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50}
+    usages = ({**usage, "prompt_tokens_details": {"cached_tokens": 200}}, usage)
+    return {
+        "info": {"model_stats": {"instance_cost": cost, "api_calls": 2}, "exit_status": status},
+        "messages": [
+            *(
+                {"role": "assistant", "content": None, "extra": {"response": {"usage": one}}}
+                for one in usages
+            ),
+            {"role": "exit", "content": last, "extra": {"exit_status": status}},
+        ],
+    }
+
+
+def test_mini_notes_what_it_used_up_in_its_trajectory() -> None:
+    used = Usage(input_tokens=1800, cache_read_tokens=200, output_tokens=100)
+    unpriced = read_trajectory(Heard(), trajectory("Submitted", 0.0)).used
+    priced = read_trajectory(Heard(), trajectory("Submitted", 0.125)).used
+
+    assert unpriced == used, "a price that it does not know is no price of nothing"
+    assert priced == replace(used, cost_usd=0.125, source=CostSource.AGENT)
+    assert read_trajectory(Heard(), {"info": [], "messages": {}}) == Heard()
+
+
+def test_aider_counts_in_round_figures() -> None:
+    plain, _ = hear("aider", "Tokens: 950 sent, 50 received.\n" * 2)
+    priced, _ = hear(
+        "aider",
+        "Tokens: 12k sent, 2.5k cache write, 1.5k cache hit, 34 received."
+        " Cost: $0.0018 message, $0.0052 session.",
+    )
+
+    assert plain.used == Usage(input_tokens=1900, output_tokens=100)
+    assert priced.used == Usage(
+        input_tokens=8000,
+        output_tokens=34,
+        cache_read_tokens=1500,
+        cache_write_tokens=2500,
+        cost_usd=0.0018,
+        source=CostSource.AGENT,
+    )
+
+
+# --- those that write for people ------------------------------------------------------------------
+
+AIDER_ANSWERS = "Tokens: 1.0k sent, 50 received.\n"
+AIDER_LIMIT = """\
+litellm.RateLimitError: RateLimitError: OpenAIException - Rate limit reached for requests
+The API provider has rate limited you. Try again later or check your quotas.
+Retrying in 0.2 seconds...
+"""
+AIDER_FULL = """\
+Tokens: 581 sent, 0 received.
+Model openai/stub-model has hit a token limit!
+"""
+AIDER_LINT = """\
+Applied edit to bad.py
+Traceback (most recent call last):
+SyntaxError: invalid syntax
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "stop"),
+    [
+        (AIDER_LIMIT, Stop.RATE_LIMIT),
+        (AIDER_LIMIT * 2 + AIDER_ANSWERS, Stop.DONE),
+        (AIDER_ANSWERS + AIDER_LIMIT, Stop.RATE_LIMIT),
+        (AIDER_FULL, Stop.CONTEXT_FULL),
+        (AIDER_LINT + "It is mended.\n" + AIDER_ANSWERS, Stop.DONE),
+        ("Repo-map: disabled\nWhich of the two?\n" + AIDER_ANSWERS, Stop.NEEDS_INPUT),
+    ],
+)
+def test_aider_says_in_words_how_it_went(printed: str, stop: Stop) -> None:
+    assert ended("aider", printed).stop is stop
+
+
+def test_what_aider_asks_comes_without_its_banner() -> None:
+    printed = "Aider v0.86.2\nRepo-map: disabled\nWhich of the two?\n" + AIDER_ANSWERS
+    assert ended("aider", printed).detail.strip() == "Which of the two?"
+
+
+def test_a_traceback_in_what_mini_runs_is_not_its_own() -> None:
+    heard, _ = hear("mini", "Traceback (most recent call last):\nValueError: 1\n")
+    heard = read_trajectory(heard, trajectory("Submitted", 0.1))
+    assert judge(heard, 0, "", wants_answer=False, now=NOW) == Ended(stop=Stop.DONE)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "stop"),
+    [
+        ("AuthenticationError", "OpenAIException - Incorrect API key provided", Stop.AUTH),
+        ("ContextWindowExceededError", "This model's maximum context length", Stop.CONTEXT_FULL),
+        ("LimitsExceeded", "", Stop.ERROR),
+    ],
+)
+def test_why_mini_stopped_stands_in_its_trajectory(status: str, words: str, stop: Stop) -> None:
+    heard = read_trajectory(Heard(), trajectory(status, 0.1, words))
+    end = judge(heard, 0, "", wants_answer=False, now=NOW)
+    assert end.stop is stop
+    assert status in end.detail
 
 
 # --- why they stop --------------------------------------------------------------------------------
@@ -205,3 +305,6 @@ def test_who_may_only_read_is_started_so() -> None:
     assert 'sandbox_mode="read-only"' in PRESETS["codex"].argv(Start(read_only=True))
     assert "yolo" not in PRESETS["gemini"].argv(Start(read_only=True))
     assert "plan" in PRESETS["opencode"].argv(Start(read_only=True))
+    denied = json.loads(PRESETS["opencode"].env(Start(read_only=True))["OPENCODE_PERMISSION"])
+    assert denied == {"edit": "deny", "bash": "deny"}
+    assert PRESETS["opencode"].env(Start()) == {}

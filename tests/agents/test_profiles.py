@@ -56,7 +56,13 @@ def test_a_model_is_put_where_the_agent_takes_it_on_its_command_line(
     profile: Profile, argv: tuple[str, ...], model: str, command: tuple[str, ...]
 ) -> None:
     assert profile.command(argv, model) == command
-    assert profile.chooses_model(argv) == ((model in command and bool(model)) or profile is GEMINI)
+
+
+def test_a_model_is_chosen_in_the_conversation_where_it_is_not_chosen_before() -> None:
+    assert GEMINI.chooses_model(())
+    assert NEUTRAL.chooses_model(("goose", "{model}"))
+    assert not CODEX.chooses_model(())
+    assert not NEUTRAL.chooses_model(("goose", "acp"))
 
 
 def test_the_users_environment_stands_over_the_profiles_and_the_settings_over_both() -> None:

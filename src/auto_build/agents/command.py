@@ -73,9 +73,14 @@ class CommandAgent:
 
     @property
     def abilities(self) -> Abilities:
-        """Those of its preset; a program of which nothing is known has none."""
+        """Those of its preset; a program of which nothing is known has none.
+
+        An argv of one's own names no conversation to go on with.
+        """
         known = self.known
-        return known.abilities if known else Abilities()
+        if known is None:
+            return Abilities()
+        return replace(known.abilities, resumes=known.abilities.resumes and not self.argv)
 
     def command(self, start: Start) -> tuple[str, ...]:
         """Return the program's arguments, not yet filled in."""
@@ -102,7 +107,7 @@ class CommandAgent:
         """Start a known program to see that it runs, and look for its login."""
         try:
             await self.processes.run(
-                program, "--version", cwd=probe.folder, env=probe.env, limit_s=_LOOK_S
+                program, *known.look, cwd=probe.folder, env=probe.env, limit_s=_LOOK_S
             )
         except CommandFailed as broken:
             return [Problem(f"agent {self.name!r}: {broken}", f"install it anew: {known.install}")]
@@ -165,12 +170,13 @@ class CommandSession:
     async def prompt(self, text: str) -> AsyncGenerator[AgentEvent, None]:
         """Run the program; yield what it does as it says it, then how it ended."""
         hearing = Hearing(self._agent.known)
+        self._forget_trajectory()
         argv, by_file = self._argv(said := self._asking(text))
         running = asyncio.create_task(
             self._agent.processes.run_guarded(
                 argv,
                 cwd=self._spec.cwd,
-                env=self._spec.env,
+                env=self._env(),
                 limit_s=_FOREVER_S,
                 tail_limit=_TAIL,
                 stdin="" if by_file else said,
@@ -219,6 +225,8 @@ class CommandSession:
             case Began() if event.session == self._told:
                 return ()
             case Began():
+                if event.session != self._session:  # of what it is counted anew
+                    self._used = Usage()
                 self._told = event.session
                 return (event,)
             case Spent():
@@ -229,21 +237,36 @@ class CommandSession:
     def _after(self, heard: Heard) -> tuple[Heard, tuple[AgentEvent, ...]]:
         """Take what is left to tell when the program has ended, its own file of costs included."""
         heard, rest = say_rest(heard)
+        if path := self._trajectory():
+            with suppress(OSError, ValueError):  # it did not come so far
+                told = json.loads(path.read_text(encoding="utf-8"))
+                heard = read_trajectory(heard, told if isinstance(told, dict) else {})
+        if heard.session or not heard.used:
+            return heard, rest
+        seat = self._spec.seat  # it has no name for its conversation, so it gets one of ours
+        heard = replace(heard, session=f"{seat.chunk}-{seat.attempt}-{self._spec.round}")
+        return heard, (*rest, Spent(heard.session, self._sum(heard.used)))
+
+    def _trajectory(self) -> Path | None:
         known = self._agent.known
-        if known is None or not known.trajectory:
-            return heard, rest
-        try:
-            path = self._spec.scratch / known.trajectory
-            used = read_trajectory(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):  # it did not come so far
-            return heard, rest
-        name = heard.session or f"{self._spec.seat.chunk}-{self._spec.seat.attempt}"
-        heard = replace(heard, used=used, session=name)
-        return heard, (*rest, Spent(name, self._sum(used))) if used else rest
+        return self._spec.scratch / known.trajectory if known and known.trajectory else None
+
+    def _forget_trajectory(self) -> None:
+        """Remove that of an earlier prompt: it would be taken for this one's."""
+        if path := self._trajectory():
+            path.unlink(missing_ok=True)
 
     def _sum(self, used: Usage) -> Usage:
         known = self._agent.known
         return total(known, used, self._used, self._agent.price) if known else Usage()
+
+    def _start(self) -> Start:
+        spec = self._spec
+        return Start(model=spec.model, session=self._session, read_only=spec.read_only)
+
+    def _env(self) -> dict[str, str]:
+        known = self._agent.known
+        return {**self._spec.env, **known.env(self._start())} if known else self._spec.env
 
     def _argv(self, text: str) -> tuple[list[str], bool]:
         """Return the program's arguments, and whether they name the prompt's file."""
@@ -256,8 +279,7 @@ class CommandSession:
             "{scratch}": str(self._spec.scratch),
             "{model}": self._spec.model,
         }
-        start = Start(model=self._spec.model, session=self._session, read_only=self._spec.read_only)
-        argv = [_fill(part, values) for part in self._agent.command(start)]
+        argv = [_fill(part, values) for part in self._agent.command(self._start())]
         own = known is not None and known.by_file and not self._agent.argv
         return argv, own or self._agent.prompt == "file"
 
@@ -291,11 +313,13 @@ async def _until_done(
 ) -> AsyncGenerator[AgentEvent, None]:
     while True:
         following = asyncio.create_task(events.get())
-        done, _ = await asyncio.wait({running, following}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait({running, following}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            following.cancel()  # what has been got stays got
         if following in done:
             yield following.result()
             continue
-        following.cancel()
         while not events.empty():
             yield events.get_nowait()
         return

@@ -6,7 +6,7 @@ only searched for what went wrong.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -56,6 +56,16 @@ class Heard:
 
 Step = tuple[Heard, tuple[AgentEvent, ...]]
 Read = Callable[[Heard, Json], Step]
+ReadText = Callable[[Heard, str], Step]
+
+
+def read_words(heard: Heard, line: str) -> Step:
+    """Take a line for people as something that was said, and no more."""
+    return replace(heard, said=f"{heard.said}\n{line}"[-4_000:]), (Text(line),)
+
+
+def _nothing(_: "Start") -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +75,24 @@ class Preset:
     Attributes:
         argv: its arguments for a prompt.
         read: reads one JSON object of its output; None where it writes for people.
+        read_text: reads one line of what it writes for people.
+        look: what shows that it runs, without a model.
+        env: variables that it needs besides, and that go before all others.
         install: the command that installs it.
         login: what to do where it is not logged in.
         keys: variables or files of the home folder, one of which shows a key or a login.
         by_file: whether the prompt goes into a file and not to standard input.
         cumulative: whether it tells what the conversation used up from its very beginning.
-        trajectory: the file in the scratch folder that tells afterwards what it cost.
+        trajectory: the file in the scratch folder that tells afterwards how it ended, and its cost.
         abilities: what it can do.
     """
 
     argv: Callable[[Start], tuple[str, ...]]
     read: Read | None
     install: str
+    read_text: ReadText = read_words
+    look: tuple[str, ...] = ("--version",)
+    env: Callable[[Start], Mapping[str, str]] = _nothing
     login: str = ""
     keys: tuple[str, ...] = ()
     by_file: bool = False
@@ -88,7 +104,7 @@ class Preset:
 def read_line(preset: Preset, heard: Heard, line: str) -> Step:
     """Return what was heard after one more line, and what of it is passed on."""
     if preset.read is None:
-        return _read_text(heard, line)
+        return preset.read_text(heard, line)
     told = _parse(line)
     return (heard, (Text(line),)) if told is None else preset.read(heard, told)
 
@@ -133,17 +149,6 @@ def _parse(line: str) -> Json | None:
     except ValueError:
         return None
     return told if isinstance(told, dict) else None
-
-
-_WRONG: Final = re.compile(r"(?:litellm\.)?[A-Z]\w*(?:Error|Exception): ")
-
-
-def _read_text(heard: Heard, line: str) -> Step:
-    """Read a line for people: a later line that is no complaint does not take one back."""
-    wrong = _WRONG.match(line)
-    failure = line.strip()[:_LIMIT] if wrong else heard.failure
-    said = f"{heard.said}\n{line}"[-4_000:]
-    return replace(heard, failure=failure, said=said), (Text(line),)
 
 
 def _map(value: Any) -> Json:
@@ -251,6 +256,12 @@ def _read_opencode(heard: Heard, told: Json) -> Step:
     return after, (*begun, *events)
 
 
+def _opencode_env(start: Start) -> Mapping[str, str]:
+    """Take its tools away where it may only read: its plan agent still runs shell commands."""
+    denied = json.dumps({"edit": "deny", "bash": "deny"})
+    return {"OPENCODE_PERMISSION": denied} if start.read_only else {}
+
+
 _OPENCODE_WORK: Final = frozenset({"write", "edit", "bash", "patch", "multiedit"})
 
 
@@ -355,15 +366,110 @@ def _aider_argv(start: Start) -> tuple[str, ...]:
     return ("aider", *files, *quiet, *look, *model)
 
 
+# only what LiteLLM complains of: a traceback in what it shows is not aider's own trouble
+_WRONG: Final = re.compile(r"litellm\.\w+(?:Error|Exception)\b|Model .* has hit a token limit!")
+_APPLIED: Final = re.compile(r"Applied edit to (.+)")
+_TOKENS: Final = re.compile(
+    r"Tokens: (?P<sent>[\d.]+k?) sent(?:, (?P<write>[\d.]+k?) cache write)?"
+    r"(?:, (?P<hit>[\d.]+k?) cache hit)?, (?P<received>[\d.]+k?) received\."
+    r"(?: Cost: \$(?P<cost>[\d.]+) message)?"
+)
+
+
+def _read_aider(heard: Heard, line: str) -> Step:
+    """Read a line of aider's: its exit code is 0 whatever happens."""
+    if counted := _TOKENS.match(line):
+        return _aider_counts(heard, counted)
+    if applied := _APPLIED.match(line):
+        return replace(heard, worked=True), (Doing(f"edit {applied[1]}"[:_LIMIT]),)
+    if line.startswith("Repo-map: "):  # the last line of its banner
+        return replace(heard, said=""), (Text(line),)
+    if _WRONG.match(line):
+        heard = replace(heard, failure=_aider_trouble(line), done=False)
+    return read_words(heard, line)
+
+
+def _aider_trouble(line: str) -> str:
+    full = "too many tokens: " if line.startswith("Model ") else ""
+    return f"{full}{line.strip()}"[:_LIMIT]
+
+
+def _aider_counts(heard: Heard, counted: re.Match[str]) -> Step:
+    """Take in a line of counts, rounded as they are; an answer shows that trouble is over."""
+    told = {name: _rounded(text) for name, text in counted.groupdict().items() if name != "cost"}
+    cost = counted["cost"]
+    used = Usage(
+        input_tokens=max(told["sent"] - told["hit"] - told["write"], 0),
+        output_tokens=told["received"],
+        cache_read_tokens=told["hit"],
+        cache_write_tokens=told["write"],
+        cost_usd=float(cost) if cost else None,
+        source=CostSource.AGENT if cost else CostSource.UNKNOWN,
+    )
+    heard = replace(heard, used=heard.used + used)
+    return (replace(heard, failure="", done=True), ()) if told["received"] else (heard, ())
+
+
+def _rounded(text: str | None) -> int:
+    """Return a number such as 950, 1.2k or 12k."""
+    if not text:
+        return 0
+    return round(float(text.removesuffix("k")) * (1000 if text.endswith("k") else 1))
+
+
+def _wide(_: Start) -> Mapping[str, str]:
+    """Keep its lines from being broken: they are read one by one."""
+    return {"COLUMNS": "1000"}
+
+
 _TRAJECTORY: Final = "trajectory.json"
 
 
-def read_trajectory(told: Json) -> Usage:
-    """Return what mini-swe-agent notes of its cost."""
-    cost = _map(_map(told.get("info")).get("model_stats")).get("instance_cost")
-    if not isinstance(cost, int | float):
-        return Usage()
-    return Usage(cost_usd=float(cost), source=CostSource.AGENT)
+def read_trajectory(heard: Heard, told: Json) -> Heard:
+    """Take in what mini-swe-agent notes of a prompt: how it ended, and what it used up.
+
+    What it prints cannot tell: the output of its commands stands among it, tracebacks and all.
+    """
+    noted = told.get("messages")
+    messages = [_map(one) for one in noted] if isinstance(noted, list) else []
+    info = _map(told.get("info"))
+    status = str(info.get("exit_status") or "")
+    last = str(messages[-1].get("content") or "") if messages else ""
+    done = status == "Submitted"
+    return replace(
+        heard,
+        used=_mini_usage(messages, _map(info.get("model_stats")).get("instance_cost")),
+        worked=heard.worked or any(_map(one.get("extra")).get("actions") for one in messages),
+        failure=f"{status}: {last}"[:_LIMIT] if status and not done else heard.failure,
+        done=done,
+    )
+
+
+def _mini_usage(messages: Sequence[Json], cost: Any) -> Usage:
+    """Return what its answers used up; a cost of nothing is one that it does not know."""
+    priced = isinstance(cost, int | float) and cost > 0
+    used = Usage(
+        cost_usd=float(cost) if priced else None,
+        source=CostSource.AGENT if priced else CostSource.UNKNOWN,
+    )
+    told = [
+        _map(_map(_map(one.get("extra")).get("response")).get("usage"))
+        for one in messages
+        if one.get("role") == "assistant"
+    ]
+    sent = sum(_number(one, "prompt_tokens") for one in told)
+    cached = sum(_number(_map(one.get("prompt_tokens_details")), "cached_tokens") for one in told)
+    return replace(
+        used,
+        input_tokens=max(sent - cached, 0),
+        output_tokens=sum(_number(one, "completion_tokens") for one in told),
+        cache_read_tokens=cached,
+    )
+
+
+def _mini_env(_: Start) -> Mapping[str, str]:
+    """Keep it from asking for its settings, and from failing where it knows no price."""
+    return {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors"}
 
 
 def _mini_argv(start: Start) -> tuple[str, ...]:
@@ -390,6 +496,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             read=_read_opencode,
             install="npm install -g opencode-ai",
             login="run `opencode auth login`",
+            env=_opencode_env,
             abilities=Abilities(resumes=True, reports_cost=True, memory_mb=600),
         ),
         "gemini": Preset(
@@ -404,6 +511,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             argv=_aider_argv,
             read=None,
             install="pip install aider-chat",
+            read_text=_read_aider,
+            env=_wide,
             by_file=True,
             abilities=Abilities(memory_mb=300),
         ),
@@ -411,6 +520,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             argv=_mini_argv,
             read=None,
             install="pip install mini-swe-agent",
+            look=("--help",),  # it knows no --version
+            env=_mini_env,
             by_file=True,
             trajectory=_TRAJECTORY,
             abilities=Abilities(reports_cost=True, memory_mb=300),

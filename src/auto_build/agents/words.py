@@ -13,6 +13,7 @@ from typing import Any, Final
 from auto_build.agents.base import Stop
 
 _ANSWER: Final = 256 * 1024  # characters at the end of what was said that may hold an answer
+_TRIES: Final = 10_000  # braces that may turn out to begin no JSON object
 _UNITS_S: Final[Mapping[str, float]] = MappingProxyType(
     {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 )
@@ -76,8 +77,9 @@ def why_in_words(text: str, *, status: int | None = None) -> Stop:
 
 
 _RESET: Final = re.compile(
-    r"(?:again|retry)[ a-z]{0,12} (?:in|after) ((?:\d+(?:\.\d+)? ?(?:[a-z]+)[ ,]*(?:and )?)+)"
-    r"|retry-?(?:delay|after)\W{1,5}(\d+(?:\.\d+)?)(?:s\b|\b)",
+    r"(?:again|retry)[ a-z]{0,12} (?:in|after) "
+    r"((?:\d{1,6}(?:\.\d{1,6})? ?[a-z]{1,12}[ ,]{0,2}(?:and )?){1,5})"
+    r"|retry-?(?:delay|after)\W{1,5}(\d{1,9}(?:\.\d{1,6})?)(?:s\b|\b)",
     re.IGNORECASE,
 )
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|[smhd])", re.IGNORECASE)
@@ -113,13 +115,13 @@ def ask_for_answer(text: str, schema: Mapping[str, Any]) -> str:
 
 def find_answer(said: str) -> dict[str, Any] | None:
     """Return the last JSON object in what was said, in a fence or not; None where there is none."""
-    text, found, at = said[-_ANSWER:], None, 0
+    text, found, at, left = said[-_ANSWER:], None, 0, _TRIES
     decoder = json.JSONDecoder()
-    while (at := text.find("{", at)) >= 0:
+    while left and (at := text.find("{", at)) >= 0:
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at, left = at + 1, left - 1
         else:
             found = value
     return found

@@ -40,6 +40,9 @@ AGENT: Final = (
     "OPENROUTER_*",
     "AWS_*",
     "AIDER_*",
+    "OPENCODE_*",
+    "QWEN_*",
+    "VIBE_*",
 )
 
 

@@ -134,7 +134,14 @@ QWEN: Final = Real(
 VIBE: Final = Real(
     profile="vibe",
     settle=vibe_home,
-    cannot={**_NO_LIMITS, **_NO_STEERING, **_OTHER_WORDS, **_PASSED_OVER, **_TRIES_ON_AND_ON},
+    cannot={
+        **_NO_LIMITS,
+        **_NO_STEERING,
+        **_OTHER_WORDS,
+        **_PASSED_OVER,
+        **_TRIES_ON_AND_ON,
+        Feat.HAS_PROGRAM: "killed in a command, it is silent when it is to go on",
+    },
 )
 
 

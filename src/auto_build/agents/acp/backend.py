@@ -8,7 +8,7 @@ and a field of theirs that is wrong must not break a build.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ class AcpAgent:
 
     async def start(self, spec: SessionSpec) -> AcpSession:
         """Start the program, with the earlier conversation where it still has that."""
+        session = await self._start(spec)
+        if session.stuck_in_earlier:
+            return await self._start(replace(spec, earlier=None))
+        return session
+
+    async def _start(self, spec: SessionSpec) -> AcpSession:
         session = AcpSession(self._terms, spec)
         link = await RpcLink.open(self, session, spec.cwd, spec.env, spec.model, spec.log)
         await session.open(link)

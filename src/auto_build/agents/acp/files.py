@@ -50,7 +50,7 @@ def write_text(asked: Json, rules: Rules) -> None:
 def _require(asked: Json, kind: str, rules: Rules) -> Path:
     named = as_text(asked.get("path"))
     path = resolve(named, rules.root)
-    if not named or not path.startswith(rules.root.rstrip("/") + "/"):
+    if not path.startswith(rules.root.rstrip("/") + "/"):
         raise FileRefused(
             f"{named or 'what is not named'} is outside of your worktree {rules.root}:"
             " keep beneath that folder."

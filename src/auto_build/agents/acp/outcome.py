@@ -16,6 +16,7 @@ from auto_build.agents.base import Ended, Stop
 from auto_build.agents.words import asks, find_answer, find_reset, is_plain, why_in_words
 
 _DETAIL: Final = 600
+_TEXT: Final = 4_000  # characters of a failure that are looked at
 _NOT_STARTED: Final = 127
 _SIGNALLED: Final = 128
 
@@ -119,7 +120,8 @@ def read_error(code: int, message: str, data: Any) -> Failure:
     beside = [as_text(told.get(key)) for key in ("details", "message", "errorName")]
     beside.append(data if isinstance(data, str) else "")
     words = [one for one in (message, *beside) if one]
-    return Failure(text=": ".join(dict.fromkeys(words)) or f"error {code}", code=code)
+    text = ": ".join(dict.fromkeys(words)) or f"error {code}"
+    return Failure(text=text[:_TEXT], code=code)
 
 
 def find_failure(meta: Json) -> Failure | None:
@@ -130,7 +132,7 @@ def find_failure(meta: Json) -> Failure | None:
         return None
     words = [as_text(told.get(key)) for key in ("title", "details")]
     text = ": ".join(one for one in words if one)
-    return Failure(text=text, category=as_text(told.get("category")))
+    return Failure(text=text[:_TEXT], category=as_text(told.get("category")))
 
 
 def _failed(failure: Failure, now: float) -> Ended:

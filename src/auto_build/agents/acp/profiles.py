@@ -110,7 +110,7 @@ _GEMINI: Final = Profile(
     mode="default",
     asking_modes=frozenset({"default"}),
     counting=Counting.QUOTA,
-    memory_mb=250,
+    memory_mb=300,
 )
 
 # Its mode `agent` has another model judge what we are to be asked about. In `workspace-write` a
@@ -135,7 +135,7 @@ _CODEX: Final = Profile(
     capabilities=MappingProxyType(
         {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}}
     ),
-    memory_mb=300,
+    memory_mb=350,
 )
 
 _OPENCODE: Final = Profile(
@@ -166,7 +166,7 @@ _QWEN: Final = Profile(
     mode="default",
     asking_modes=frozenset({"default"}),
     counting=Counting.REQUEST,
-    memory_mb=500,
+    memory_mb=700,
 )
 
 # A model that is chosen in the conversation is written to the user's settings, so it is not.

@@ -115,6 +115,7 @@ class AcpSession:
         self._terms = terms
         self._spec = spec
         self._name = ""
+        self.stuck_in_earlier = False  # loading the earlier conversation was the agent's end
         self._resumed = False
         self._replayed = False
         self._steers = False
@@ -224,6 +225,9 @@ class AcpSession:
             answer = await link.ask("session/load", told, READY_S)
         except Refused:
             return None
+        except Gone:
+            self.stuck_in_earlier = True
+            raise
         await self._let_replay()
         return Offer.read(answer) if self._replayed else None
 
