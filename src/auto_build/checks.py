@@ -1,62 +1,136 @@
 """Run verification commands, bounded in time and output, and say what they prove."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from auto_build.core.events import CheckResult
+from auto_build.core.runners import read_tests
+from auto_build.core.suite import Check
+from auto_build.core.verdict import Answer, Standing, combine
 from auto_build.core.verification import reads_like_output
 from auto_build.process import Exit, Processes
 
 OUTPUT_TAIL: Final = 6_000  # characters of output that are journaled and shown to an agent
-_SEARCHED: Final = 400_000  # characters of output in which `expected` is looked for
+_SEARCHED: Final = 400_000  # characters of output in which `expected` and tests are looked for
+_SHOWN: Final = 10  # tests that are named in a sentence
+_MOST_NAMES: Final = 2_000  # tests that are kept by name; with more, it is red as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a check.
+
+    `code` is None where it was stopped at its time limit; `seconds` is wall time; `note` says what
+    the answer rests on; `output` is the tail of what it printed.
+    """
+
+    answer: Answer
+    code: int | None
+    seconds: float
+    note: str
+    output: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was green."""
+        return self.answer.green
 
 
 async def run_check(
     processes: Processes,
-    command: str,
+    check: Check,
     *,
     cwd: Path,
     env: Mapping[str, str],
     limit_s: float,
-    expected: str = "",
     log: Path | None = None,
-) -> CheckResult:
-    """Run one shell command line in `cwd` and return its verdict.
+) -> Run:
+    """Run a check once in `cwd`; it may take `limit_s` seconds, unless it has its own limit.
 
-    It passes with exit code 0, if `expected` is found in its output where that reads like output.
+    It is green with exit code 0, if `expected` is found in its output where that reads like output.
     """
+    limit = check.timeout_s or limit_s
     shell = shutil.which("bash") or "sh"
+    argv = (shell, "-c", check.command)
     done = await processes.run_guarded(
-        (shell, "-c", command), cwd=cwd, env=env, limit_s=limit_s, tail_limit=_SEARCHED, log=log
+        argv, cwd=cwd, env=env, limit_s=limit, tail_limit=_SEARCHED, log=log
     )
-    passed, note = _judge(done, expected, command, limit_s)
-    return CheckResult(
-        command=command,
-        passed=passed,
+    green, note = _judge(done, check, limit)
+    tests = read_tests(done.tail, done.code, cut=done.cut)
+    if tests and len(tests.failed) > _MOST_NAMES:
+        tests = None
+    return Run(
+        answer=Answer(green, tests),
         code=done.code,
         seconds=round(done.seconds, 3),
-        output=done.tail[-OUTPUT_TAIL:],
         note=note,
+        output=done.tail[-OUTPUT_TAIL:],
     )
 
 
-def _judge(done: Exit, expected: str, command: str, limit_s: float) -> tuple[bool, str]:
-    if done.code is None:
-        return False, f"stopped after its time limit of {limit_s:g} s"
-    if done.code != 0:
-        return False, f"exit code {done.code}"
-    if not expected:
-        return True, ""
-    if not reads_like_output(expected, command):
-        return True, f"judged by the exit code; {expected!r} reads like a sentence"
-    if expected in done.tail:
-        return True, ""
-    return False, f"exit code 0, but {expected!r} is not in the output"
+def settle(check: Check, runs: Sequence[Run], before: Standing | None) -> CheckResult:
+    """Return the verdict of a check's runs on one tree, given how it stood `before` on another."""
+    together = combine([run.answer for run in runs])
+    now = together.standing
+    decisive = next((run for run in runs if run.answer.green), runs[-1])
+    flaky = tuple(sorted(together.flaky))
+    notes = [decisive.note if not now.green or decisive.answer.green else ""]
+    if flaky or together.flaky_as_a_whole:
+        notes.append(f"flaky: {_named(flaky or ('it',))} failed and passed on the same tree")
+    passed = now.is_no_worse_than(before)
+    if passed and not now.green:
+        old = f"{_named(sorted(now.failed))} failed before" if now.failed else "it was red before"
+        notes.append(old)
+    if new := now.holds_against(before):
+        notes.append(f"{_named(sorted(new))} did not fail before" if before else "")
+    return CheckResult(
+        command=check.command,
+        passed=passed,
+        code=decisive.code,
+        seconds=round(sum(run.seconds for run in runs), 3),
+        output=decisive.output,
+        note="; ".join(note for note in notes if note),
+        expected=check.expected,
+        failed=tuple(sorted(now.failed)),
+        whole=now.whole,
+        flaky=flaky or (("",) if together.flaky_as_a_whole else ()),
+        succeeded=decisive.answer.tests.passed if decisive.answer.tests else None,
+        runs=len(runs),
+    )
+
+
+def known_green(check: Check, why: str) -> CheckResult:
+    """Return the verdict of a check that need not be run: it is known to be green here."""
+    return CheckResult(
+        check.command, passed=True, code=0, seconds=0.0, note=why, expected=check.expected, runs=0
+    )
 
 
 def explain(result: CheckResult) -> str:
     """Return a red check in words, for the agent that has to mend it."""
     lines = result.output.strip() or "(it printed nothing)"
     return f"$ {result.command}\n{result.note}\n\n{lines}"
+
+
+def _judge(done: Exit, check: Check, limit_s: float) -> tuple[bool, str]:
+    expected = check.expected
+    if done.code is None:
+        return False, f"stopped after its time limit of {limit_s:g} s"
+    if done.code != 0:
+        return False, f"exit code {done.code}"
+    if not expected:
+        return True, ""
+    if not reads_like_output(expected, check.command):
+        return True, f"judged by the exit code; {expected!r} reads like a sentence"
+    if expected in done.tail:
+        return True, ""
+    return False, f"exit code 0, but {expected!r} is not in the output"
+
+
+def _named(tests: Iterable[str]) -> str:
+    names = list(tests)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

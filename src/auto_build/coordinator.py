@@ -14,22 +14,22 @@ from typing import Any, Final
 
 from auto_build.agents.base import Agent
 from auto_build.agents.choose import agent_environment, build_agent, require_working
+from auto_build.assembly import Site, assemble
 from auto_build.core import events as ev
-from auto_build.core.commands import Command
+from auto_build.core.commands import Effect, Withdraw
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import describe_change, is_admissible
 from auto_build.core.scheduler import decide, next_wake, out_of_money
+from auto_build.core.stack import pace
 from auto_build.core.state import Running, RunState
 from auto_build.core.transitions import step
 from auto_build.core.view import Times, View, build_view, plan_notes
 from auto_build.engine.base import Engine, Ledger
-from auto_build.engine.briefing import Briefing
-from auto_build.engine.conversation import Patience
 from auto_build.engine.local import LocalEngine
-from auto_build.engine.pauses import Pauses
 from auto_build.errors import AutoBuildError, EnvironmentUnfit
-from auto_build.gate import Gate
-from auto_build.git.repo import Repo, ref_part
+from auto_build.gate.baseline import Baseline
+from auto_build.git.landing import branch_of
+from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
 from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
@@ -38,7 +38,7 @@ from auto_build.journal import Journal, RunLock, now
 from auto_build.memory import free_mb, too_many
 from auto_build.policy.environment import Environment
 from auto_build.process import Processes, end_marked
-from auto_build.prompts import Prompts, load_instructions
+from auto_build.prompts import Prompts
 from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
 from auto_build.workspace import HUMAN_INPUT, PlanWriter, Spec, Workspace
@@ -62,14 +62,22 @@ async def drive(
         EnvironmentUnfit: no agent can work, as without a login.
     """
     async with asyncio.TaskGroup() as group:
-        under_way: set[asyncio.Task[ev.Event]] = set()
+        under_way: dict[asyncio.Task[ev.Event], Effect] = {}
         wishes = group.create_task(inbox.wait())
         while True:
-            begun: list[Command] = []
+            begun: list[Effect] = []
+            if choice := pace(ledger.state, slots=slots):
+                ledger.record(choice)
             while ready := decide(ledger.state, slots=slots, now=now()):
-                begun.append(ready[0])  # one by one: recording a start may pause the run
-                ledger.record(ready[0].started)  # before the effect: a crash must leave a trace
-            under_way |= {group.create_task(engine.run(one, ledger.state)) for one in begun}
+                first = ready[0]  # one by one: recording a start may pause the run
+                if isinstance(first, Withdraw):
+                    begun = [one for one in begun if one.chunk != first.chunk]
+                    await _stop(under_way, first)
+                else:
+                    begun.append(first)
+                ledger.record(first.started)  # before the effect: a crash must leave a trace
+            for one in begun:
+                under_way[group.create_task(engine.run(one, ledger.state))] = one
             _require_agents(ledger.state)
             pause_s = _pause_s(ledger, idle=not under_way, max_wait_s=max_wait_s)
             if not under_way and pause_s is None:
@@ -79,11 +87,19 @@ async def drive(
                 {*under_way, wishes}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED
             )
             for task in [task for task in under_way if task.done()]:
-                under_way.remove(task)
+                del under_way[task]
                 ledger.record(task.result())
             if wishes.done():
                 await _grant(wishes.result(), ledger, engine)
                 wishes = group.create_task(inbox.wait())
+
+
+async def _stop(under_way: dict[asyncio.Task[ev.Event], Effect], command: Withdraw) -> None:
+    """Stop checking a candidate, and wait until its slot is free; what it came to is forgotten."""
+    for task in [task for task, one in under_way.items() if one.chunk == command.chunk]:
+        del under_way[task]
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def _pause_s(ledger: Ledger, *, idle: bool, max_wait_s: float) -> float | None:
@@ -268,7 +284,7 @@ class _Session:
         """Take the build as far as it goes."""
         self.sessions_left = self.settings.run.max_iterations
         self.current, self.times = fold(self.journal.history())
-        engine = self._engine()
+        engine, baseline = self._assemble()
         await self._prepare(file)
         inbox = Inbox(self.workspace.state_dir, self.spec.name, self._note_file())
         for wish in inbox.take():
@@ -276,6 +292,7 @@ class _Session:
                 self.record(wish)
         run = self.settings.run
         async with self._opened(engine):
+            await self._measure(baseline)
             await drive(
                 self,
                 engine=engine,
@@ -317,6 +334,13 @@ class _Session:
         for hint in file.hints:
             if hint.aloud:
                 warn(hint.what)
+
+    async def _measure(self, baseline: Baseline) -> None:
+        """See how the suite stands before anybody is paid, if anything is left to be done."""
+        if self.view().finished or self.state.paused:
+            return
+        head = await self.repo.require_commit(branch_of(self.spec.name))
+        self.record(await baseline.measure(self.state, head))
 
     def _doubts(self) -> Iterator[str]:
         """Yield what may go wrong with the agents, as far as it can be told before."""
@@ -365,47 +389,27 @@ class _Session:
         view = self.view() if self.current else None
         self.tell(Update(Notice(chunk, text, warning), self.current, view))
 
-    def _engine(self) -> LocalEngine:
-        run = self.settings.run
-        logs = self.workspace.logs_dir(ref_part(self.spec.name))
-        logs.mkdir(parents=True, exist_ok=True)
-
+    def _assemble(self) -> tuple[LocalEngine, Baseline]:
         def notice(chunk: str, text: str) -> None:
             self._say(text, chunk=chunk)
 
-        gate = Gate(
-            repo=self.repo,
-            worktrees=self.worktrees,
-            environment=self.environment,
-            spec=self.spec.name,
-            checks=self.settings.gate.checks,
-            limit_s=run.check_timeout_min * 60,
-            logs=logs,
-            notice=notice,
-        )
-        briefing = Briefing(
-            prompts=self.prompts,
-            spec=self.spec.name,
-            spec_text=self.spec.load_text,
-            instructions=load_instructions(self.repo.project),
-            checks=self.settings.gate.checks,
-        )
-        return LocalEngine(
-            repo=self.repo,
-            worktrees=self.worktrees,
-            gate=gate,
-            agent=self.agent,
-            environment=self.environment,
+        def warn(text: str) -> None:
+            self._say(text, warning=True)
+
+        return assemble(
+            Site(
+                repo=self.repo,
+                worktrees=self.worktrees,
+                workspace=self.workspace,
+                spec=self.spec,
+                settings=self.settings,
+                environment=self.environment,
+                prompts=self.prompts,
+            ),
+            self.agent,
             ledger=self,
-            briefing=briefing,
-            spec=self.spec.name,
-            model=self.settings.model_for("work"),
-            repair_model=self.settings.model_for("repair"),
-            patience=Patience(limit_s=run.agent_timeout_min * 60, idle_s=run.idle_timeout_min * 60),
-            pauses=Pauses(run.pause_s),
-            clock=now,
-            logs=logs,
             notice=notice,
+            warn=warn,
         )
 
     @asynccontextmanager
@@ -418,12 +422,16 @@ class _Session:
                 retries=run.retries,
                 max_cost=run.max_cost,
                 chunk_cost=run.max_chunk_cost,
+                window=self.settings.gate.window,
             )
         )
         try:
             yield
         except asyncio.CancelledError:
             await asyncio.shield(self._close(engine, ev.Ending.INTERRUPTED))
+            raise
+        except AutoBuildError:
+            await self._close(engine, ev.Ending.UNFINISHED)
             raise
         except BaseExceptionGroup as group:
             known = group.subgroup((AutoBuildError, OSError))

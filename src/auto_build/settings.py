@@ -12,8 +12,33 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auto_build.errors import EnvironmentUnfit, UsageProblem
+from auto_build.policy.environment import PLACEHOLDER
 
 FILE: Final = "auto-build.toml"
+LOCK_FILES: Final = (  # what set-up commands read: locks, and what they are made from
+    "package.json",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "bun.lock",
+    "bun.lockb",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "requirements*.txt",
+    "poetry.lock",
+    "uv.lock",
+    "pdm.lock",
+    "Pipfile.lock",
+    "Cargo.toml",
+    "Cargo.lock",
+    "go.mod",
+    "go.sum",
+    "Gemfile.lock",
+    "composer.lock",
+    ".gitmodules",
+)
 _PYPROJECT: Final = "pyproject.toml"
 _VARIABLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -26,6 +51,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 # what a program can be given: nothing in it may hold a NUL, nor a variable's name a `=`
 _Word = Annotated[str, Field(pattern=r"\A[^\x00]*\z")]
+_Line = Annotated[str, Field(pattern=r"\A[^\x00]+\z")]
 _Name = Annotated[str, Field(pattern=r"\A[^\x00=]+\z")]
 
 
@@ -65,16 +91,59 @@ class ModelSettings(_Table):
 
 
 class GateSettings(_Table):
-    """What every candidate must pass besides its own verification."""
+    """What every candidate must pass besides its own verification.
 
-    checks: tuple[Annotated[_Word, Field(min_length=1)], ...] = ()
+    `window` is how many candidates may be checked at the same time, where that pays.
+    """
+
+    checks: tuple[_Line, ...] = ()
+    window: int = Field(default=4, ge=1, le=64)
+
+
+class WorkspaceSettings(_Table):
+    """What a worker slot needs before anything can run in it.
+
+    `setup` are command lines, run once in each slot and again when a lock file changes, or one that
+    `inputs` names; `copied` and `link` are paths in the user's checkout that git ignores. Each slot
+    has `ports` ports of its own, from `first_port` on where that is set. What a check loads from
+    the user's checkout is looked for by the `probe`.
+    """
+
+    setup: tuple[_Line, ...] = ()
+    inputs: tuple[_Line, ...] = ()
+    copied: tuple[_Line, ...] = Field(default=(), alias="copy")
+    link: tuple[_Line, ...] = ()
+    environment: dict[_Name, _Word] = Field(default_factory=dict)
+    ports: int = Field(default=10, ge=0, le=100)
+    first_port: int | None = Field(default=None, ge=1024, le=65000)
+    setup_timeout_min: float = Field(default=15.0, gt=0)
+    probe: Literal["stop", "warn", "off"] = "stop"
+
+    @model_validator(mode="after")
+    def _names_what_is_there(self) -> Self:
+        for path in (*self.copied, *self.link):
+            if path.startswith(("/", "~")) or ".." in Path(path).parts or Path(path) == Path():
+                raise ValueError(f"{path!r} is no path inside the repository")
+        own = {"worktree", "worker", "port"}
+        for key, value in self.environment.items():
+            for name in PLACEHOLDER.findall(value):
+                if name not in own and not name.isupper():
+                    raise ValueError(
+                        f"environment.{key}: {{{name}}} is unknown; there are {{worktree}},"
+                        " {worker}, {port} and names of variables such as {PATH}"
+                    )
+        return self
 
 
 class EnvironmentSettings(_Table):
-    """What agents and checks see besides the stated base: names (with `*`), and fixed values."""
+    """What agents and checks see besides the stated base: names (with `*`), and fixed values.
+
+    `secrets` are names of variables that only set-up and checks get, and agents that list them.
+    """
 
     passed: tuple[str, ...] = Field(default=(), alias="pass")
     set: dict[_Name, _Word] = Field(default_factory=dict)
+    secrets: tuple[_Name, ...] = ()
 
 
 class PriceSettings(_Table):
@@ -90,10 +159,11 @@ class _Agent(_Table):
     """What every kind of agent can be told.
 
     `key_files` are variables whose values are read from files; `memory_mb` is what one session
-    needs, where the kind's own figure does not fit.
+    needs, where the kind's own figure does not fit; `secrets` those of [environment] that it gets.
     """
 
     key_files: dict[_Name, str] = Field(default_factory=dict)
+    secrets: tuple[_Name, ...] = ()
     price: PriceSettings | None = None
     memory_mb: int | None = Field(default=None, ge=1)
 
@@ -165,6 +235,7 @@ class Settings(_Table):
     run: RunSettings = RunSettings()
     models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
+    workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim
-from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
+from auto_build.core.commands import Effect, Gate, Land, Repair, Resume, StartAttempt, Withdraw
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan, find_flaws
 from auto_build.core.reconcile import is_admissible
 from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import RunState
+from auto_build.core.state import Gating, RunState
 from auto_build.core.transitions import apply, start
 from auto_build.core.usage import CostSource, Usage
 
@@ -152,7 +152,7 @@ class Build:
     slots: int
     history: list[ev.Event]
     states: list[RunState]
-    under_way: list[Command] = field(default_factory=list)
+    under_way: list[Effect] = field(default_factory=list)
 
     @classmethod
     def begin(cls, plan: Plan, opened: ev.SessionOpened) -> Self:
@@ -181,7 +181,14 @@ class Build:
         """Start all that can be started."""
         for command in decide(self.state, slots=self.slots):
             self.record(command.started)
+            if isinstance(command, Withdraw):
+                self.under_way = [one for one in self.under_way if one.chunk != command.chunk]
+                continue
             self.under_way.append(command)
+            if isinstance(command, Gate):
+                onto = command.onto or self.state.head or BASE
+                name = f"{CANDIDATE}-{len(self.history)}"
+                self.record(ev.CandidateBuilt(command.chunk, name, onto))
 
     def steps(self) -> Iterator[tuple[RunState, ev.Event]]:
         """Yield each event after the first, with the state in which it happened."""
@@ -198,7 +205,7 @@ def builds(draw: st.DrawFn) -> Build:
     plan = draw(plans())
     chance = Random(f"{draw(st.integers(0, 99))} {plan}")
     build = Build.begin(plan, _bounds(chance, chance.randint(1, 4)))
-    interruptions = chance.randint(0, 4)
+    interruptions = chance.randint(0, 6)
     for _ in range(MOST_STEPS):
         build.advance()
         if interruptions and chance.random() < 0.2:
@@ -215,7 +222,10 @@ def builds(draw: st.DrawFn) -> Build:
 
 def _interrupt(chance: Random, build: Build) -> None:
     one = chance.choice(list(build.state.chunks))
-    match chance.choice(("kill", "kill", "pause", "reset", "skip")):
+    match chance.choice(("kill", "kill", "pause", "reset", "skip", "pace", "pace")):
+        case "pace":
+            ahead = chance.random() < 0.8
+            build.record(ev.QueuePaced(ahead, agent_s=10.0, gate_s=20.0, slots=build.slots))
         case "kill":
             for event in lost(build.state):
                 build.record(event)
@@ -236,23 +246,27 @@ def _bounds(chance: Random, slots: int) -> ev.SessionOpened:
         retries=chance.randint(0, 2),
         max_cost=chance.choice((None, None, 1.0, 20.0)),
         chunk_cost=chance.choice((None, None, 0.5)),
+        window=chance.choice((1, 2, 4)),
     )
 
 
-def _outcome(chance: Random, command: Command, state: RunState) -> Iterator[ev.Event]:
+def _outcome(chance: Random, command: Effect, state: RunState) -> Iterator[ev.Event]:
     one, all_is_well = command.chunk, chance.random() < 0.75
     match command:
         case StartAttempt() | Repair() | Resume():
             yield from _session(chance, command, state, all_is_well=all_is_well)
         case Gate():
+            now = state.chunks[one]
+            ids = (now.candidate, now.head) if isinstance(now, Gating) else (CANDIDATE, HEAD)
             if all_is_well:
-                yield passed(one)
+                yield ev.CandidatePassed(one, *ids)
             else:
                 says = chance.choice(("x is wrong", "y is wrong", "z is wrong"))
-                bad = (rejected(one, says), conflicted(one, *chance.sample(TOUCHED, 1)))
-                yield chance.choice(bad)
+                red = ev.CandidateRejected(one, *ids, WORK, says)
+                yield chance.choice((red, conflicted(one, *chance.sample(TOUCHED, 1))))
         case Land():
-            yield landed(one) if all_is_well else ev.LandingVoided(one, HEAD)
+            done = ev.CandidateLanded(one, command.candidate)
+            yield done if all_is_well else ev.LandingVoided(one, HEAD)
 
 
 def _session(

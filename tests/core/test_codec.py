@@ -53,12 +53,26 @@ PLAN = Plan(
     ),
 )
 RED = ev.CheckResult("make", passed=False, code=2, seconds=0.5, output="✗\x1b[0m", note="why")
+FLAKY = ev.CheckResult(
+    "pytest",
+    passed=True,
+    code=1,
+    seconds=3.0,
+    expected="ok",
+    failed=("t.py::a",),
+    whole=False,
+    flaky=("t.py::b", ""),
+    succeeded=7,
+    runs=2,
+)
 STOPPED = ev.CheckResult("make", passed=False, code=None, seconds=900.0)
 EVENTS: list[ev.Event] = [
     ev.RunStarted(PLAN, "base", landed={A: "c0ffee"}, attempts={A: 3}),
     ev.SessionOpened(3, 2, retries=2, max_cost=10.0, chunk_cost=2.5),
     *(ev.SessionClosed(ending) for ending in ev.Ending),
     ev.PlanChanged(PLAN, attempts={A: 1}),
+    ev.BaseChecked("head", (RED, FLAKY)),
+    ev.QueuePaced(ahead=True, agent_s=60.5, gate_s=30.0, slots=4),
     ev.RunPaused("lunch"),
     ev.RunMerged("main", "c0ffee"),
     ev.RunDiscarded("refs/auto-build/discarded/1"),
@@ -78,9 +92,13 @@ EVENTS: list[ev.Event] = [
         for outcome in ev.Outcome
     ),
     ev.GateStarted(A),
+    ev.GateStarted(A, ahead=ChunkId("b"), onto="candidate"),
+    ev.CandidateBuilt(A, "candidate", "head"),
+    ev.GateVoided(A),
     ev.GateLost(A),
     ev.CandidatePassed(A, "candidate", "head", (RED, STOPPED), "look at it", replayed=True),
     ev.CandidateRejected(A, "candidate", "head", "commit", "mend it", (RED,)),
+    ev.CandidateRejected(A, "c", "h", "w", "", culprits=(ChunkId("b"),), surely=False),
     ev.CandidateConflicted(A, "head", ("a.py",)),
     ev.LandStarted(A),
     ev.LandLost(A),

@@ -27,6 +27,7 @@ from auto_build.settings import (
     RunSettings,
     ScriptedAgent,
     Settings,
+    WorkspaceSettings,
 )
 
 TOP = Path(__file__).parents[2]
@@ -66,6 +67,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
     [
         ("`[run]`", [RunSettings]),
         ("`[gate]`", [GateSettings]),
+        ("`[workspace]`", [WorkspaceSettings]),
         ("`[environment]`", [EnvironmentSettings]),
         ("`[models]`", [ModelSettings]),
         ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from auto_build import Record, SwarmCoordinator, Update, View
 from auto_build.agents.scripted import Script, Sleep, Step
-from auto_build.core.events import CheckResult, Event
+from auto_build.checks import Run
+from auto_build.core.events import Event
 from auto_build.demo.build import SCRIPT, SPEC_NAME, build_project, project_files
 from auto_build.demo.run import Measured, run_tests
 from auto_build.process import Processes
@@ -77,7 +78,7 @@ class RealDemo:
         )
         return await coordinator.run()
 
-    async def tests(self, view: View) -> CheckResult:
+    async def tests(self, view: View) -> Run:
         """Run the whole suite on what staging shows."""
         return await run_tests(Measured(self.project, 0, view, 0.0))
 

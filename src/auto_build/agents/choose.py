@@ -72,7 +72,9 @@ def agent_environment(
         EnvironmentUnfit: a key's file cannot be read.
     """
     keys = settings.load_keys(project, chosen.key_files)
-    return Environment(os.environ, own.passed, own.set, keys)
+    return Environment(
+        os.environ, own.passed, own.set, keys, secrets=own.secrets, shown=chosen.secrets
+    )
 
 
 async def find_problems(

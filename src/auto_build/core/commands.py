@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from auto_build.core.events import (
     AttemptStarted,
     GateStarted,
+    GateVoided,
     LandStarted,
     RepairStarted,
     ResumeStarted,
 )
 from auto_build.core.plan import ChunkId
+from auto_build.core.verdict import FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,37 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Merge the work onto staging's head, off-tree, and check exactly that tree in the slot."""
+    """Merge the work, off-tree, and check exactly that tree in the slot.
+
+    It goes onto staging's head, or onto `onto`, the candidate of the chunk `ahead`. A red check is
+    run up to `runs` times before it counts.
+    """
 
     chunk: ChunkId
     attempt: int
     slot: int
     base: str
     commit: str
+    ahead: ChunkId | None = None
+    onto: str = ""
+    runs: int = FEW
 
     @property
     def started(self) -> GateStarted:
         """The fact that this was begun."""
-        return GateStarted(self.chunk)
+        return GateStarted(self.chunk, self.ahead, self.onto)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Stop checking a candidate that was built on one which did not land."""
+
+    chunk: ChunkId
+
+    @property
+    def started(self) -> GateVoided:
+        """The fact that this was done."""
+        return GateVoided(self.chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +127,5 @@ class Land:
         return LandStarted(self.chunk)
 
 
-Command = StartAttempt | Repair | Resume | Gate | Land
+Effect = StartAttempt | Repair | Resume | Gate | Land  # each comes to an event
+Command = Effect | Withdraw

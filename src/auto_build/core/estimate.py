@@ -4,15 +4,25 @@ The schedule is made by the very scheduler that runs builds, so that it promises
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from typing import Protocol
 
 from auto_build.core import events as ev
-from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
+from auto_build.core.commands import (
+    Effect,
+    Gate,
+    Land,
+    Repair,
+    Resume,
+    StartAttempt,
+    Withdraw,
+)
 from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import RunState
+from auto_build.core.stack import pace
+from auto_build.core.state import Gating, Landing, RunState
 from auto_build.core.transitions import apply, start
 
 
@@ -53,21 +63,90 @@ def simulate_rest(state: RunState, *, slots: int, agent: float, gate: float) -> 
     """
     for event in lost(state):
         state = apply(state, event)
+    return play(state, slots=slots, world=_Smooth(agent, gate))
+
+
+class World(Protocol):
+    """How long things take in a simulation, in units of time, and what they come to."""
+
+    def length(self, command: Effect) -> float:
+        """Return how long a command takes."""
+        ...
+
+    def outcome(self, command: Effect, took: float) -> ev.Event:
+        """Return what a command came to that took so long."""
+        ...
+
+
+def play(state: RunState, *, slots: int, world: World) -> Schedule:
+    """Play a run to its end in virtual time, by the decisions that real runs are made of."""
     now, order = 0.0, 0
-    under_way: list[tuple[float, int, float, Command]] = []
+    under_way: list[tuple[float, int, float, Effect]] = []
     spans: list[Span] = []
     while True:
+        if change := pace(state, slots=slots):
+            state = apply(state, change)
         for command in decide(state, slots=slots):
             state = apply(state, command.started)
+            if isinstance(command, Withdraw):
+                under_way = [one for one in under_way if one[3].chunk != command.chunk]
+                heapify(under_way)
+                continue
             order += 1
-            heappush(under_way, (now + _length(command, agent, gate), order, now, command))
+            if isinstance(command, Gate):
+                state = apply(state, _built(command, order))
+            heappush(under_way, (now + world.length(command), order, now, command))
         if not under_way:
             return Schedule(now, tuple(spans))
-        end, _, begin, command = heappop(under_way)
-        if isinstance(command, StartAttempt):
-            spans.append(Span(command.chunk, command.slot, begin, end))
+        end, _, begin, effect = heappop(under_way)
+        if isinstance(effect, StartAttempt):
+            spans.append(Span(effect.chunk, effect.slot, begin, end))
         now = end
-        state = apply(state, _success(command))
+        state = apply(state, _with_ids(state, world.outcome(effect, end - begin)))
+
+
+def _built(command: Gate, number: int) -> ev.CandidateBuilt:
+    return ev.CandidateBuilt(command.chunk, f"candidate {number}", command.onto)
+
+
+def _with_ids(state: RunState, event: ev.Event) -> ev.Event:
+    """Return what a gate came to, with the ids of the candidate that it was about."""
+    if isinstance(event, ev.CandidatePassed | ev.CandidateRejected):
+        now = state.chunks[event.chunk]
+        if isinstance(now, Gating):
+            return replace(event, candidate=now.candidate, head=now.head)
+    if isinstance(event, ev.CandidateLanded):
+        now = state.chunks[event.chunk]
+        if isinstance(now, Landing):
+            return replace(event, commit=now.candidate)
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class _Smooth:
+    """A world in which everything goes well and takes the same time."""
+
+    agent: float
+    gate: float
+
+    def length(self, command: Effect) -> float:
+        match command:
+            case StartAttempt() | Repair() | Resume():
+                return self.agent
+            case Gate():
+                return self.gate
+            case Land():
+                return 0.0
+
+    def outcome(self, command: Effect, took: float) -> ev.Event:
+        match command:
+            case StartAttempt() | Repair() | Resume():
+                return ev.WorkCaptured(command.chunk, "", "", "", (), took)
+            case Gate():
+                check = ev.CheckResult("", passed=True, code=0, seconds=took)
+                return ev.CandidatePassed(command.chunk, "", "", (check,))
+            case Land():
+                return ev.CandidateLanded(command.chunk, "")
 
 
 def speedups(plan: Plan, workers: int) -> Mapping[int, float]:
@@ -79,23 +158,3 @@ def speedups(plan: Plan, workers: int) -> Mapping[int, float]:
 def longest_way(plan: Plan) -> int:
     """Return how many chunks must follow each other whatever the number of workers."""
     return max(length_to_end(plan).values())
-
-
-def _length(command: Command, agent: float, gate: float) -> float:
-    match command:
-        case StartAttempt() | Repair() | Resume():
-            return agent
-        case Gate():
-            return gate
-        case Land():
-            return 0.0
-
-
-def _success(command: Command) -> ev.Event:
-    match command:
-        case StartAttempt() | Repair() | Resume():
-            return ev.WorkCaptured(command.chunk, "", "", "", ())
-        case Gate():
-            return ev.CandidatePassed(command.chunk, "", "")
-        case Land():
-            return ev.CandidateLanded(command.chunk, "")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.suite import Check
 from auto_build.core.usage import Usage
+from auto_build.core.verdict import Standing
 
 
 class Outcome(StrEnum):
@@ -43,11 +45,17 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One command that was run on a candidate.
+    """What a check came to on one tree, in all the times that it was run there.
 
-    `code` is its exit code, or None where it was stopped at its time limit; `seconds` is wall
-    time; `output` is the tail of what it printed, bounded by `checks.OUTPUT_TAIL`; `note` says
-    what the verdict rests on where that is more than the exit code.
+    `passed` says that nothing is held against the tree: it is green, or what fails failed before.
+    `code` is the exit code that the verdict rests on, or None where it was stopped at its time
+    limit; `seconds` is wall time, of all `runs`, which are 0 where the answer was known; `output`
+    is the tail of what it printed, bounded by `checks.OUTPUT_TAIL`; `note` says what the verdict
+    rests on where that is more than the exit code.
+
+    `failed` are the tests that failed in each run, old failures among them; `whole` says that it
+    was red and named none. `flaky` are tests that both failed and passed on this very tree;
+    `succeeded` is how many passed, where the output says so.
     """
 
     command: str
@@ -56,6 +64,22 @@ class CheckResult:
     seconds: float
     output: str = ""
     note: str = ""
+    expected: str = ""
+    failed: tuple[str, ...] = ()
+    whole: bool = False
+    flaky: tuple[str, ...] = ()
+    succeeded: int | None = None
+    runs: int = 1
+
+    @property
+    def check(self) -> Check:
+        """The command, as the suite names it."""
+        return Check(self.command, self.expected)
+
+    @property
+    def standing(self) -> Standing:
+        """How the check stands on the tree."""
+        return Standing(frozenset(self.failed), self.whole)
 
 
 # --- the run -------------------------------------------------------------------------------------
@@ -81,6 +105,7 @@ class SessionOpened:
 
     `slots` are worker slots, `repair_rounds` rounds per attempt, `retries` further tries of a chunk
     whose agent failed; `max_cost` and `chunk_cost` are US dollars for the run and for one chunk.
+    `window` is how many candidates may be checked at once.
     """
 
     slots: int
@@ -88,6 +113,28 @@ class SessionOpened:
     retries: int = 0
     max_cost: float | None = None
     chunk_cost: float | None = None
+    window: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChecked:
+    """The suite was run on staging's `head` before any agent began: what fails there is old."""
+
+    head: str
+    checks: tuple[CheckResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaced:
+    """From now on candidates are checked one by one, or `ahead` of each other on predicted heads.
+
+    The choice rests on the mean seconds of an agent and of a gate, with so many worker slots.
+    """
+
+    ahead: bool
+    agent_s: float
+    gate_s: float
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +298,29 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class GateStarted:
-    """The chunk's work is about to be merged onto staging's head and checked."""
+    """The chunk's work is about to be merged and checked.
+
+    It is merged onto staging's head, or onto `onto`: the candidate of the chunk `ahead`, which is
+    expected to land before.
+    """
+
+    chunk: ChunkId
+    ahead: ChunkId | None = None
+    onto: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBuilt:
+    """The work was merged as `candidate` on top of `head`, and is being checked."""
+
+    chunk: ChunkId
+    candidate: str
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateVoided:
+    """The candidate was built on one that did not land; it is queued again, in its place."""
 
     chunk: ChunkId
 
@@ -280,7 +349,11 @@ class CandidatePassed:
 
 @dataclass(frozen=True, slots=True)
 class CandidateRejected:
-    """`candidate` is red; `feedback` is what the agent is told, `commit` its work to go on from."""
+    """`candidate` is red; `feedback` is what the agent is told, `commit` its work to go on from.
+
+    `culprits` are the landed chunks together with which it is red, where it is green without them;
+    `surely` says that leaving out any one of them was seen to make it green.
+    """
 
     chunk: ChunkId
     candidate: str
@@ -288,6 +361,8 @@ class CandidateRejected:
     commit: str
     feedback: str
     checks: tuple[CheckResult, ...] = ()
+    culprits: tuple[ChunkId, ...] = ()
+    surely: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +417,8 @@ ChunkEvent = (
     | WorkCaptured
     | AttemptEnded
     | GateStarted
+    | CandidateBuilt
+    | GateVoided
     | GateLost
     | CandidatePassed
     | CandidateRejected
@@ -355,6 +432,8 @@ RunEvent = (
     RunStarted
     | SessionOpened
     | SessionClosed
+    | BaseChecked
+    | QueuePaced
     | PlanChanged
     | RunPaused
     | RunMerged

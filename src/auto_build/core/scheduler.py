@@ -1,29 +1,28 @@
 """What to do next, given a state. Pure, deterministic, and never stuck.
 
 Order of service: finish what is nearly done first (land, gate, repair), then start new chunks,
-those with the longest way to the end first. At most one candidate is between gate and staging.
-A chunk that was set aside starts when nothing else runs or could, and then runs alone.
+those with the longest way to the end first. What the gate does stands in `stack`. A chunk that was
+set aside starts when nothing else runs or could, and then runs alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import inf
 
 from auto_build.core import events as ev
 from auto_build.core.budget import LEAST, find_grant
-from auto_build.core.claims import Claim, first_overlap, touches
-from auto_build.core.commands import Command, Gate, Land, Repair, Resume, StartAttempt
+from auto_build.core.claims import first_overlap
+from auto_build.core.commands import Command, Repair, Resume, StartAttempt
 from auto_build.core.graph import length_to_end
-from auto_build.core.plan import ChunkId, upstream
+from auto_build.core.plan import ChunkId
+from auto_build.core.stack import gate, land, withdraw
 from auto_build.core.state import (
     Done,
     Failed,
     Gating,
     Landing,
     Parked,
-    Passed,
     Pending,
-    Queued,
     Rejected,
     Running,
     RunState,
@@ -103,55 +102,10 @@ def waits_for(state: RunState, chunk: ChunkId) -> tuple[ChunkId, ...]:
 
 
 def _first(state: RunState, slots: int, now: float) -> Command | None:
-    nearly_done = _land(state) or _gate(state)
+    nearly_done = withdraw(state) or land(state) or gate(state)
     if nearly_done or state.paused or state.halt or now < state.hold_until:
         return nearly_done
     return _repair(state, slots) or _resume(state, slots, now) or _start(state, slots)
-
-
-def _land(state: RunState) -> Land | None:
-    for chunk in state.plan.chunks:
-        now = state.chunks[chunk]
-        if isinstance(now, Passed):
-            return Land(chunk, now.candidate, now.head)
-    return None
-
-
-def _gate(state: RunState) -> Gate | None:
-    if any(isinstance(now, Gating | Passed | Landing) for now in state.chunks.values()):
-        return None
-    after = _trespasses(state)
-    for chunk in state.queue:
-        now = state.chunks[chunk]
-        if isinstance(now, Queued) and _may_land(chunk, after):
-            return Gate(chunk, now.attempt.number, now.attempt.slot, now.work.base, now.work.commit)
-    return None
-
-
-def _trespasses(state: RunState) -> Mapping[ChunkId, frozenset[ChunkId]]:
-    """Return for each live chunk the ones into whose claims its work was written."""
-    live = state.live
-    return {
-        chunk: frozenset(
-            other
-            for other in live
-            if other != chunk and isinstance(now, Queued) and _wrote_into(now, state.held(other))
-        )
-        for chunk, now in live.items()
-    }
-
-
-def _wrote_into(now: Queued, claims: Sequence[Claim]) -> bool:
-    return any(touches(claim, path) for path in now.work.outside for claim in claims)
-
-
-def _may_land(chunk: ChunkId, after: Mapping[ChunkId, frozenset[ChunkId]]) -> bool:
-    """Say whether nobody is left whom the chunk has to let land before it.
-
-    A chunk at work waits for nobody, and chunks that wrote into each other do not wait for each
-    other, so that there is always one that may land or is at work.
-    """
-    return all(chunk in upstream(after, other) for other in after[chunk])
 
 
 def _repair(state: RunState, slots: int) -> Repair | None:

@@ -13,6 +13,7 @@ from auto_build.core.claims import Claim
 from auto_build.core.outcomes import Setback
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.usage import Usage, total
+from auto_build.core.verdict import Standing
 
 CENT: Final = 0.01
 
@@ -23,7 +24,8 @@ class Attempt:
 
     `session` is what the agent calls its conversation, measured from the commit `base`; `setbacks`
     are how the chunk failed before, `backoffs` the pauses that its service asked for. It may
-    spend `budget` dollars beyond the `before` that the chunk had cost when it was begun.
+    spend `budget` dollars beyond the `before` that the chunk had cost when it was begun. `culprits`
+    are the landed chunks together with which its work was red, and is not without them.
     """
 
     number: int
@@ -36,6 +38,7 @@ class Attempt:
     backoffs: int = 0
     budget: float | None = None
     before: float = 0.0
+    culprits: tuple[ChunkId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,16 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Gating:
-    """The candidate is being built and checked."""
+    """The candidate is being built and checked, on top of `head`.
+
+    Where that is not staging's head but the candidate of another chunk, that one is `ahead`.
+    """
 
     attempt: Attempt
     work: Work
+    ahead: ChunkId | None = None
+    candidate: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +137,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The candidate is green and may land."""
+    """The candidate is green and may land, once the one `ahead` of it has."""
 
     attempt: Attempt
     work: Work
     candidate: str
     head: str
     unverified: str
+    ahead: ChunkId | None = None
+    checks: tuple[ev.CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +163,11 @@ class Landing:
     def work(self) -> Work:
         """The work that lands."""
         return self.passed.work
+
+    @property
+    def candidate(self) -> str:
+        """The commit that lands."""
+        return self.passed.candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +199,40 @@ class Failed:
     pin: str = ""
 
 
-Live = Running | Parked | Queued | Gating | Rejected | Passed | Landing
+Stacked = Gating | Passed | Landing
+Live = Running | Parked | Queued | Stacked | Rejected
 Done = Landed | Skipped
 ChunkState = Pending | SetAside | Live | Done | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long agents and gates take, in seconds, all together and how many there were."""
+
+    agent_s: float = 0.0
+    agents: int = 0
+    gate_s: float = 0.0
+    gates: int = 0
+
+    @property
+    def agent_mean_s(self) -> float:
+        """How long an agent takes, on the average."""
+        return self.agent_s / self.agents if self.agents else 0.0
+
+    @property
+    def gate_mean_s(self) -> float:
+        """How long a gate takes, on the average."""
+        return self.gate_s / self.gates if self.gates else 0.0
 
 
 @dataclass(frozen=True)
 class RunState:
     """Everything that deciding needs to know.
+
+    `standing` is how each check of the suite stands on staging's head, `flaky` the tests of each
+    that both failed and passed on the same tree. Candidates are checked ahead of each other where
+    `paced` says so, as many as `window`, which is at most `widest`; `overtaken` counts how often
+    one that waits was passed over for another that came later.
 
     `width` is how many agents may be at work, where that is fewer than there are slots; nobody may
     begin before `hold_until`, in seconds since the epoch. `halt` says why nobody can work at all.
@@ -217,6 +259,13 @@ class RunState:
     merged: ev.RunMerged | None = None
     discarded: bool = False
     head: str = ""  # the commit that landed last
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    flaky: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    paced: ev.QueuePaced | None = None
+    window: int = 1
+    widest: int = 1
+    overtaken: Mapping[ChunkId, int] = field(default_factory=dict)
 
     @property
     def live(self) -> Mapping[ChunkId, Live]:

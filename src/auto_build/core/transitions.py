@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from types import MappingProxyType
+from typing import Final
 
 from auto_build.core import events as ev
 from auto_build.core.claims import BadClaim, Claim, covers, first_overlap, touches
@@ -33,6 +34,9 @@ from auto_build.core.state import (
     Work,
 )
 from auto_build.core.usage import Usage
+from auto_build.core.verdict import GREEN, Standing
+
+_FIRST_WINDOW: Final = 2
 
 
 class IllegalTransition(Exception):
@@ -96,11 +100,14 @@ def apply(state: RunState, event: ev.Event) -> RunState:
     return replace(state, chunks=chunks, queue=queue, merged=merged, head=head)
 
 
-def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
+def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C901 - a table
     match event:
         case ev.SessionOpened():
             return replace(
                 state,
+                window=1,
+                widest=event.window,
+                paced=None,
                 open=True,
                 paused="",
                 halt="",
@@ -114,6 +121,11 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:
             return replace(state, open=False)
         case ev.PlanChanged():
             return _change_plan(state, event)
+        case ev.BaseChecked():
+            return _measured(state, event.checks, before={})
+        case ev.QueuePaced():
+            window = min(_FIRST_WINDOW, state.widest) if event.ahead else 1
+            return replace(state, paced=event, window=window)
         case ev.RunPaused():
             return replace(state, paused=event.why)
         case ev.RunMerged():
@@ -159,11 +171,85 @@ def _around(state: RunState, event: ev.ChunkEvent) -> RunState:
             forgiven = {**state.forgiven, event.chunk: state.cost_of(event.chunk)}
             return replace(state, forgiven=MappingProxyType(forgiven))
         case ev.WorkCaptured():
-            return replace(state, width=None if state.width is None else state.width + 1)
+            wider = None if state.width is None else state.width + 1
+            pace = state.pace
+            pace = replace(pace, agent_s=pace.agent_s + event.seconds, agents=pace.agents + 1)
+            return replace(state, width=wider, pace=pace)
         case ev.AttemptEnded():
             return _after_end(state, event)
+        case ev.GateStarted():
+            return _overtake(state, event.chunk)
+        case ev.CandidatePassed():
+            return _gated(state, event.checks)
+        case ev.CandidateRejected():
+            return _narrower(_gated(state, event.checks))
+        case ev.CandidateConflicted():
+            return _narrower(state)
+        case ev.CandidateLanded():
+            return _after_landing(state, event.chunk)
         case _:
             return state
+
+
+def _overtake(state: RunState, first: ChunkId) -> RunState:
+    """Return the state with everybody noted who was queued before the one that is now checked."""
+    passed_over = state.queue[: state.queue.index(first)] if first in state.queue else ()
+    waiting = {one for one in passed_over if isinstance(state.chunks[one], Queued)}
+    overtaken = {
+        one: state.overtaken.get(one, 0) + (one in waiting)
+        for one in state.queue
+        if one != first and (one in waiting or one in state.overtaken)
+    }
+    return replace(state, overtaken=MappingProxyType(overtaken))
+
+
+def _gated(state: RunState, checks: Iterable[ev.CheckResult]) -> RunState:
+    """Return the state with what a gate has shown, whatever its verdict."""
+    results = tuple(checks)
+    seconds = sum(result.seconds for result in results)
+    pace = replace(state.pace, gate_s=state.pace.gate_s + seconds, gates=state.pace.gates + 1)
+    return replace(state, pace=pace, flaky=_flaky(state, results))
+
+
+def _narrower(state: RunState) -> RunState:
+    return replace(state, window=max(1, state.window // 2))
+
+
+def _after_landing(state: RunState, chunk: ChunkId) -> RunState:
+    now = state.chunks[chunk]
+    landed = _measured(state, now.passed.checks) if isinstance(now, Landing) else state
+    if state.paced is None or not state.paced.ahead:
+        return landed
+    return replace(landed, window=min(state.window + 1, state.widest))
+
+
+def _measured(
+    state: RunState,
+    checks: Iterable[ev.CheckResult],
+    before: Mapping[str, Standing] | None = None,
+) -> RunState:
+    """Return the state where this is how the checks stand on staging's head.
+
+    A flaky test that failed before stays known as failing: that it passed once does not mend it.
+    """
+    results = tuple(checks)
+    flaky = _flaky(state, results)
+    standing = dict(state.standing if before is None else before)
+    for result in results:
+        key = result.check.key
+        kept = standing.get(key, GREEN).failed & flaky.get(key, frozenset())
+        now = result.standing
+        standing[key] = replace(now, failed=now.failed | kept)
+    return replace(state, standing=MappingProxyType(standing), flaky=flaky)
+
+
+def _flaky(state: RunState, results: Iterable[ev.CheckResult]) -> Mapping[str, frozenset[str]]:
+    found = dict(state.flaky)
+    for result in results:
+        if result.flaky:
+            key = result.check.key
+            found[key] = found.get(key, frozenset()) | frozenset(result.flaky)
+    return MappingProxyType(found)
 
 
 def _after_end(state: RunState, event: ev.AttemptEnded) -> RunState:
@@ -203,11 +289,15 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Running(), ev.AttemptLost():
             return _cut_off(now)
         case Queued(), ev.GateStarted():
-            return Gating(now.attempt, now.work)
+            return Gating(now.attempt, now.work, event.ahead, head=event.onto)
+        case Gating(), ev.CandidateBuilt():
+            return replace(now, candidate=event.candidate, head=event.head)
         case Gating(), ev.GateLost():
             return Queued(now.attempt, now.work)
+        case Gating() | Passed(), ev.GateVoided():
+            return Queued(now.attempt, now.work)
         case Gating(), ev.CandidatePassed():
-            return Passed(now.attempt, now.work, event.candidate, event.head, event.unverified)
+            return _passed(now, event)
         case Gating(), ev.CandidateRejected():
             return _rejected(state, now, event)
         case Gating(), ev.CandidateConflicted():
@@ -226,6 +316,18 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
             return Skipped(_attempts(now), event.why)
         case _:
             raise IllegalTransition(now, event)
+
+
+def _passed(now: Gating, event: ev.CandidatePassed) -> Passed:
+    return Passed(
+        attempt=now.attempt,
+        work=now.work,
+        candidate=event.candidate,
+        head=event.head,
+        unverified=event.unverified,
+        ahead=now.ahead,
+        checks=event.checks,
+    )
 
 
 def _begun(state: RunState, now: Pending | SetAside, event: ev.AttemptStarted) -> Running:
@@ -256,6 +358,8 @@ def _ended(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
     parked = Parked(
         attempt, setback, event.until, event.base, event.commit, now.aside, now.rejected
     )
+    if event.outcome is ev.Outcome.NO_CHANGE and now.rejected:
+        return _disputed(now, now.rejected, setback)
     match NEXT[event.outcome]:
         case Step.GIVE_UP:
             return failed
@@ -272,6 +376,12 @@ def _ended(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
             return replace(parked, attempt=replace(attempt, backoffs=attempt.backoffs + 1))
         case Step.AGAIN | Step.RESUME as step:
             return _once_more(state, now, parked, setback, resume=step is Step.RESUME)
+
+
+def _disputed(now: Running, rejected: Rejected, setback: Setback) -> Queued:
+    """Return work that its agent finds nothing wrong with: its checks have the last word."""
+    attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, setback))
+    return Queued(attempt, rejected.work)
 
 
 def _once_more(
@@ -309,12 +419,20 @@ def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
 
 def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Rejected | Failed:
     red = Setback(ev.Outcome.CHECKS_RED, event.feedback, now.work.pin)
+    last = now.attempt.setbacks[-1:]
+    if last and last[0].outcome is ev.Outcome.NO_CHANGE and now.attempt.round:
+        why = f"its agent changed nothing in repair round {now.attempt.round}; run again, it is"
+        return Failed(
+            now.attempt.number, last[0].outcome, f"{why} still red: {red.reason}", red.pin
+        )
     if now.attempt.round >= state.repair_rounds:
         return Failed(now.attempt.number, red.outcome, red.reason, red.pin)
     if repeats(now.attempt.setbacks, red):
         why = f"the same failure twice, with a repair in between: {red.reason}"
         return Failed(now.attempt.number, red.outcome, why, red.pin)
     attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
+    culprits = event.culprits or now.attempt.culprits
+    attempt = replace(attempt, culprits=culprits)
     return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
 
 

@@ -145,7 +145,8 @@ class View:
     """A run on a screen.
 
     `usage` is what all of it used up, `max_cost` the run's limit in US dollars; nobody begins
-    before `hold_until`, in seconds since the epoch.
+    before `hold_until`, in seconds since the epoch. `flaky` are tests (commands where none was
+    named) that both failed and passed on the same tree.
     """
 
     spec: str
@@ -159,6 +160,7 @@ class View:
     usage: Usage = field(default_factory=Usage)
     max_cost: float | None = None
     hold_until: float = 0.0
+    flaky: tuple[str, ...] = ()
 
     def count(self, *labels: Label) -> int:
         """Return how many chunks are in one of these states."""
@@ -196,6 +198,11 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
         usage=state.spent,
         max_cost=state.max_cost,
         hold_until=state.hold_until,
+        flaky=tuple(
+            name or key.partition("\n")[0]
+            for key, names in state.flaky.items()
+            for name in sorted(names)
+        ),
     )
 
 

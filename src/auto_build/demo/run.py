@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auto_build.checks import run_check
+from auto_build.checks import Run, run_check
 from auto_build.coordinator import SwarmCoordinator
-from auto_build.core import events as ev
+from auto_build.core.suite import Check
 from auto_build.core.view import View
 from auto_build.demo.build import SPEC_NAME, Prepare, build_project
 from auto_build.git.worktree import FOLDER, STAGING
@@ -75,7 +75,7 @@ class DemoReport:
     """
 
     run: Measured
-    tests: ev.CheckResult
+    tests: Run
     merged: str = ""
     alone: Measured | None = None
 
@@ -148,14 +148,14 @@ async def run_project(
     return Measured(project, workers, view, clock() - begun)
 
 
-async def run_tests(run: Measured) -> ev.CheckResult:
+async def run_tests(run: Measured) -> Run:
     """Run the project's own checks once more, on what staging shows."""
     settings = load_settings(run.project, {}, os.environ)
     environment = Environment(os.environ, settings.environment.passed, settings.environment.set)
-    (check,) = settings.gate.checks
+    (line,) = settings.gate.checks
     return await run_check(
         Processes(),
-        check,
+        Check(line),
         cwd=run.staging,
         env=environment.for_check(Seat(SPEC_NAME, "", 0, 0), str(run.project)),
         limit_s=_TESTS_LIMIT_S,

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from auto_build.core.commands import Command
+from auto_build.core.commands import Effect
 from auto_build.core.events import Event
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import RunState
@@ -29,7 +29,7 @@ class Engine(Protocol):
     is recorded in the ledger as it happens.
     """
 
-    async def run(self, command: Command, state: RunState) -> Event:
+    async def run(self, command: Effect, state: RunState) -> Event:
         """Carry out a command; `state` is the one it was decided in."""
         ...
 

@@ -46,9 +46,20 @@ class Briefing:
         whole = self._task(command.chunk, state, before)
         return Brief(whole, before or whole)
 
-    def repair(self, command: cmd.Repair, state: RunState) -> Brief:
-        """Brief an agent whose work is red."""
-        return self._repair(command.chunk, state, command.feedback, command.round)
+    def repair(
+        self, command: cmd.Repair, state: RunState, sides: Sequence[tuple[ChunkId, str]] = ()
+    ) -> Brief:
+        """Brief an agent whose work is red.
+
+        `sides` are the patches of the chunks that fail only together, its own first.
+        """
+        feedback = command.feedback
+        if sides:
+            together = self.prompts.together(
+                [(self._chunk(chunk, state), patch) for chunk, patch in sides]
+            )
+            feedback = f"{feedback}\n\n{together}"
+        return self._repair(command.chunk, state, feedback, command.round)
 
     def resume(self, command: cmd.Resume, state: RunState) -> Brief:
         """Brief an agent that was parked."""

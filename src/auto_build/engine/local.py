@@ -36,7 +36,8 @@ from auto_build.engine.briefing import Brief, Briefing
 from auto_build.engine.conversation import Failure, Patience, converse
 from auto_build.engine.pauses import Pauses
 from auto_build.errors import StagingMoved
-from auto_build.gate import Gate, Notice
+from auto_build.gate.gate import Gate
+from auto_build.gate.trials import Notice
 from auto_build.git.landing import (
     Captured,
     CaptureRefused,
@@ -50,11 +51,14 @@ from auto_build.git.landing import (
 )
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
-from auto_build.git.worktree import Worktree, Worktrees
-from auto_build.policy.environment import Environment, Seat
+from auto_build.git.worktree import Worktree
+from auto_build.policy.environment import Seat
 from auto_build.policy.permission import Decision, Request, judge
+from auto_build.slots import Slots
 
 _NOTICE_LIMIT: Final = 200
+_MOST_SIDES: Final = 5  # landed chunks whose work an agent is shown that does not fit its own
+_PATCH_LIMIT: Final = 12_000  # characters of each patch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,9 @@ class LocalEngine:
     """One build's engine; `clock` gives the seconds since the epoch."""
 
     repo: Repo
-    worktrees: Worktrees
+    slots: Slots
     gate: Gate
     agent: Agent
-    environment: Environment
     ledger: Ledger
     briefing: Briefing
     spec: str
@@ -78,7 +81,7 @@ class LocalEngine:
     notice: Notice
     talking: dict[ChunkId, Session] = field(default_factory=dict)
 
-    async def run(self, command: cmd.Command, state: RunState) -> ev.Event:
+    async def run(self, command: cmd.Effect, state: RunState) -> ev.Event:
         """Carry out a command."""
         match command:
             case cmd.StartAttempt():
@@ -88,7 +91,7 @@ class LocalEngine:
             case cmd.Resume():
                 return await self._resume(command, state)
             case cmd.Gate():
-                return await self.gate.check(command, state.plan.chunks[command.chunk])
+                return await self.gate.check(command, state)
             case cmd.Land():
                 return await self.gate.land(command)
             case _:
@@ -114,8 +117,8 @@ class LocalEngine:
             _Task(
                 chunk=chunk,
                 attempt=command.attempt,
-                slot=await self.worktrees.require_slot(command.slot, head),
-                number=command.slot,
+                slot=await self.slots.require(self._seat(command), head),
+                seat=self._seat(command),
                 base=head,
                 start=head,
                 brief=self.briefing.attempt(command, state),
@@ -131,15 +134,31 @@ class LocalEngine:
                 chunk=state.plan.chunks[command.chunk],
                 attempt=command.attempt,
                 round=command.round,
-                slot=await self.worktrees.require_slot(command.slot, start),
-                number=command.slot,
+                slot=await self.slots.require(self._seat(command), start),
+                seat=self._seat(command),
                 base=Commit(command.head),
                 start=start,
-                brief=self.briefing.repair(command, state),
+                brief=self.briefing.repair(command, state, await self._sides(command, state)),
                 budget=command.budget,
                 session=_session_of(state, command.chunk),
             )
         )
+
+    async def _sides(self, command: cmd.Repair, state: RunState) -> list[tuple[ChunkId, str]]:
+        """Return who did what, as patches, where a red check is due to how works go together."""
+        now = state.chunks[command.chunk]
+        if not isinstance(now, Running) or not now.rejected or not now.attempt.culprits:
+            return []
+        work = now.rejected.work
+        spans = [(command.chunk, work.base, work.commit)]
+        for chunk in now.attempt.culprits[:_MOST_SIDES]:
+            one = state.chunks.get(chunk)
+            if isinstance(one, Landed):
+                spans.append((chunk, f"{one.commit}^1", one.commit))
+        return [
+            (chunk, await self.repo.diff(Commit(old), Commit(new), most=_PATCH_LIMIT))
+            for chunk, old, new in spans
+        ]
 
     async def _resume(self, command: cmd.Resume, state: RunState) -> ev.Event:
         """Let an agent go on, in a worktree that holds what it had done, committed."""
@@ -157,8 +176,8 @@ class LocalEngine:
                 chunk=chunk,
                 attempt=command.attempt,
                 round=command.round,
-                slot=await self.worktrees.require_slot(command.slot, so_far),
-                number=command.slot,
+                slot=await self.slots.require(self._seat(command), so_far),
+                seat=self._seat(command),
                 base=base,
                 start=start,
                 brief=self.briefing.resume(command, state),
@@ -166,6 +185,9 @@ class LocalEngine:
                 session=_session_of(state, command.chunk),
             )
         )
+
+    def _seat(self, command: cmd.StartAttempt | cmd.Repair | cmd.Resume) -> Seat:
+        return self.slots.seat(command.slot, command.chunk, command.attempt)
 
     async def _left(self, command: cmd.Resume, start: Commit) -> Commit:
         """Return what was kept of an attempt whose coordinator was killed; its start otherwise."""
@@ -192,7 +214,7 @@ class LocalEngine:
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(self.repo, task.slot, task.base, label)
         if isinstance(taken, CaptureRefused):
-            kept = await keep_whole(self.worktrees, task.slot, label)
+            kept = await keep_whole(self.slots.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
         if failure is None and await self._changed_nothing(task, taken):
@@ -222,14 +244,13 @@ class LocalEngine:
             await session.close()
 
     def _session_spec(self, task: "_Task") -> SessionSpec:
-        seat = Seat(self.spec, task.chunk.id, task.attempt, task.number)
         scratch = self.logs / ref_part(task.chunk.id) / str(task.attempt)
         scratch.mkdir(parents=True, exist_ok=True)
         used = self.ledger.state.usage.get(task.chunk.id, {}).get(task.session, Usage())
         return SessionSpec(
             cwd=task.slot.path,
-            env=self.environment.for_agent(seat, self.worktrees.ceiling),
-            seat=seat,
+            env=self.slots.for_agent(task.seat),
+            seat=task.seat,
             round=task.round,
             model=self.repair_model if task.round else self.model,
             scratch=scratch,
@@ -334,7 +355,7 @@ class LocalEngine:
     async def salvage(self, chunk: ChunkId, attempt: int, number: int) -> str:
         """Keep what lies in a slot's worktree; return where, if there was anything."""
         onto = await self.repo.require_commit(self.gate.branch)
-        return await salvage(self.worktrees, number, Label(self.spec, chunk, attempt), onto)
+        return await salvage(self.slots.worktrees, number, Label(self.spec, chunk, attempt), onto)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +369,7 @@ class _Task:
     chunk: Chunk
     attempt: int
     slot: Worktree
-    number: int
+    seat: Seat
     base: Commit
     start: Commit
     brief: Brief

@@ -36,6 +36,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """One line of `git ls-tree -r -z`: the mode, the object id and the path."""
+
+    mode: str
+    oid: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Landing:
     """A commit that carries our trailers."""
 
@@ -97,6 +106,17 @@ def parse_raw_diff(text: str) -> tuple[Entry, ...]:
         for meta, path in zip(fields[::2], fields[1::2], strict=False)
         if meta.startswith(":")
     )
+
+
+def parse_tree(text: str) -> tuple[File, ...]:
+    """Return the entries of a tree."""
+    found: list[File] = []
+    for line in text.split("\0"):
+        if line:
+            about, _, path = line.partition("\t")
+            mode, _, oid = about.split(" ")
+            found.append(File(mode, oid, path))
+    return tuple(found)
 
 
 def parse_merge_tree(text: str) -> tuple[Tree, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
-from auto_build.git.parse import Commit, Entry, Landing, Status, Tree
+from auto_build.git.parse import Commit, Entry, File, Landing, Status, Tree
 from auto_build.process import CommandFailed, Finished, Processes
 
 NEEDED: Final = (2, 38, 0)
@@ -218,6 +218,24 @@ class Repo:
         done = await self.git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
         return Tree(done.stdout.strip())
 
+    async def has_object(self, name: str) -> bool:
+        """Say whether an object of this id is there."""
+        return (await self.git("cat-file", "-e", name, ok=(0, 1, 128))).code == 0
+
+    async def ignored(self) -> tuple[str, ...]:
+        """Return what lies in the user's worktree and git ignores; folders end in `/`."""
+        done = await self.git(
+            "ls-files",
+            "-z",
+            "--others",
+            "--ignored",
+            "--exclude-standard",
+            "--directory",
+            git_dir=self.git_dir,
+            work_tree=self.project,
+        )
+        return tuple(path for path in done.stdout.split("\0") if path)
+
     async def is_ancestor(self, old: Commit, new: Commit) -> bool:
         """Say whether `new` contains `old`; an object that is gone is contained in nothing."""
         done = await self.git("merge-base", "--is-ancestor", old, new, ok=(0, 1, 128))
@@ -228,12 +246,56 @@ class Repo:
         done = await self.git("merge-base", one, other, ok=(0, 1))
         return Commit(done.stdout.split("\n")[0]) if done.code == 0 else None
 
-    async def touched(self, old: Commit, new: Commit) -> tuple[Entry, ...]:
-        """Return what differs between two commits, file by file, renames as two entries."""
+    async def touched(self, old: str, new: str) -> tuple[Entry, ...]:
+        """Return what differs between two commits or trees, file by file; a rename is two."""
         done = await self.git(
             "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-commit-id", old, new
         )
         return parse.parse_raw_diff(done.stdout)
+
+    async def files(self, tree: str) -> tuple[File, ...]:
+        """Return every file of a tree or commit, submodules and symbolic links among them."""
+        done = await self.git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", tree)
+        return parse.parse_tree(done.stdout)
+
+    async def content_of(self, oid: str) -> str:
+        """Return the text of a file by its object id."""
+        return (await self.git("cat-file", "blob", oid)).stdout
+
+    async def not_ignored(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return those of some paths in the user's worktree that git does not ignore."""
+        if not paths:
+            return ()
+        done = await self.git(
+            "check-ignore",
+            "-z",
+            "--stdin",
+            ok=(0, 1),
+            stdin="".join(f"{path}\0" for path in paths),
+            git_dir=self.git_dir,
+            work_tree=self.project,
+        )
+        ignored = set(done.stdout.split("\0"))
+        return tuple(path for path in paths if path not in ignored)
+
+    async def has_lfs(self) -> bool:
+        """Say whether git can fetch and store files with Git LFS here."""
+        asked = ("config", "--get", "filter.lfs.process")
+        installed = (await self.git("lfs", "version", ok=(0, 1, 128))).code == 0
+        return installed and (await self.git(*asked, ok=(0, 1))).code == 0
+
+    async def diff(self, old: Commit, new: Commit, *, most: int) -> str:
+        """Return what differs between two commits as a patch, cut at `most` characters."""
+        done = await self.git(
+            "diff-tree", "-p", "--no-ext-diff", "--no-textconv", "--no-commit-id", old, new
+        )
+        cut = "\n… (cut)\n" if len(done.stdout) > most else ""
+        return done.stdout[:most] + cut
+
+    async def first_parents(self, old: Commit, new: Commit) -> tuple[Commit, ...]:
+        """Return the commits on the first-parent line of `new` down to `old`, oldest first."""
+        done = await self.git("rev-list", "--first-parent", "--reverse", f"{old}..{new}")
+        return tuple(Commit(line) for line in done.stdout.split())
 
     async def commits_between(self, old: Commit, new: Commit) -> tuple[Commit, ...]:
         """Return the commits that `new` has beyond `old`, oldest first."""
@@ -317,10 +379,16 @@ class Repo:
             head = picked
         return head
 
+    async def graft(self, old: Commit, new: Commit, onto: Commit) -> Tree | Conflict:
+        """Apply what changed from `old` to `new` onto another commit, and return the tree.
+
+        It is a merge whose base is `old`, which git 2.38 can do if both sides descend from it.
+        """
+        ours = await self.commit_tree(await self.tree_of(onto), [old], "graft: onto\n")
+        return await self.try_merge(ours, new)
+
     async def _pick(self, commit: Commit, parent: Commit, onto: Commit) -> Commit | Conflict:
-        """Apply one commit onto another: a merge whose base is that commit's parent."""
-        ours = await self.commit_tree(await self.tree_of(onto), [parent], "replay: onto\n")
-        merged = await self.try_merge(ours, commit)
+        merged = await self.graft(parent, commit, onto)
         if isinstance(merged, Conflict):
             return merged
         said = await self.git("log", "-1", "--format=%B", commit)

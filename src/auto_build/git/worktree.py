@@ -71,16 +71,22 @@ class Worktrees:
         """Where the staging worktree is."""
         return self.folder / STAGING
 
-    async def exclude(self) -> None:
-        """Keep `.worktrees/` out of the user's status, through info/exclude."""
+    async def exclude(self, *paths: str) -> None:
+        """Keep `.worktrees/`, and what is linked into slots, out of every status.
+
+        Both are written to info/exclude: a pattern such as `node_modules/` in a .gitignore does not
+        fit a symbolic link of that name.
+        """
         path = self.repo.common_dir / "info" / "exclude"
+        wanted = [_EXCLUDE, *(os.fsencode(f"/{one.strip('/')}") for one in paths)]
         try:
             text = path.read_bytes() if path.exists() else b""
-            if _EXCLUDE in text.splitlines():
+            missing = [line for line in wanted if line not in text.splitlines()]
+            if not missing:
                 return
             path.parent.mkdir(exist_ok=True)
             ending = b"" if not text or text.endswith(b"\n") else b"\n"
-            path.write_bytes(b"%b%b%b\n" % (text, ending, _EXCLUDE))
+            path.write_bytes(text + ending + b"".join(b"%b\n" % line for line in missing))
         except OSError as error:
             raise RepositoryUnfit(
                 f"{path} cannot be written: {error.strerror}",

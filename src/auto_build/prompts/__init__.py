@@ -48,6 +48,7 @@ PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "spec_text",
         ),
         "repair": ("chunk", "title", "feedback", "round", "rounds", "human"),
+        "together": ("others", "sides"),
         "conflict": ("paths", "pin"),
         "again": ("outcome", "reason", "left"),
         "resume": ("chunk", "title", "why", "human"),
@@ -151,6 +152,18 @@ class Prompts:
     def resume(self, chunk: Chunk, *, why: str, human: str = "") -> str:
         """Return what an agent is told that goes on with its own work; `why` it was broken off."""
         return self._fill("resume", chunk=chunk.id, title=chunk.title, why=why, human=_human(human))
+
+    def together(self, sides: Sequence[tuple[Chunk, str]]) -> str:
+        """Return what an agent is told whose work fails only together with others'.
+
+        Each side is a chunk and its patch; the agent's own is the first.
+        """
+        told = [
+            f"## Chunk {chunk.id}: {chunk.title}\n\n{chunk.description}\n\n```diff\n{patch}\n```"
+            for chunk, patch in sides
+        ]
+        others = ", ".join(chunk.id for chunk, _ in sides[1:])
+        return self._fill("together", others=others, sides="\n\n".join(told))
 
     def conflict_note(self, paths: Iterable[str], pin: str) -> str:
         """Return what a chunk that was set aside is told about its first try."""

@@ -1,6 +1,6 @@
 """What happened, in one line: who, what and where, in words that need no explanation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,10 @@ _CAPTURED: Final = Mark("○", "kept", "dim")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _CHECKING: Final = Mark("◐", "checking", "dim")
 _GREEN: Final = Mark("✓", "green", "dim")
+_FLAKY: Final = Mark("≈", "flaky", "yellow")
+_TOGETHER: Final = Mark("≠", "together", "yellow")
+_GROUND: Final = Mark("✓", "base", "dim")
+_QUEUE: Final = Mark("⇉", "queue")
 _RED: Final = Mark("✗", "red", "red")
 _CONFLICT: Final = Mark("↷", "conflict", "yellow")
 _LANDING: Final = Mark("▲", "landing", "dim")
@@ -105,9 +109,11 @@ def _event_lines(event: ev.Event, state: RunState, view: View) -> Iterator[Line]
         yield _run_line(event, view)
     else:
         yield from _chunk_lines(event, state, view)
+    if isinstance(event, ev.BaseChecked | ev.CandidatePassed | ev.CandidateRejected):
+        yield from _flakes(event)
 
 
-def _run_line(event: ev.RunEvent, view: View) -> Line:
+def _run_line(event: ev.RunEvent, view: View) -> Line:  # noqa: C901 - what is said of each event
     match event:
         case ev.RunStarted():
             return Line(_BEGUN, "", f"{_size(event.plan)}, from commit {event.base[:10]}")
@@ -117,6 +123,10 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:
             return Line(_closing(event, view), "", _standing(view))
         case ev.PlanChanged():
             return Line(_CHANGED, "", f"is now {_size(event.plan)}")
+        case ev.BaseChecked():
+            return Line(_GROUND, "", f"{_answers(event.checks)} on the unchanged base", quiet=True)
+        case ev.QueuePaced():
+            return _paced(event)
         case ev.RunPaused():
             return Line(_PAUSED, "", f"no agent is started any more: {event.why}")
         case ev.RunMerged():
@@ -157,7 +167,13 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
         case ev.AttemptEnded():
             yield from _stopped(event, state)
         case ev.GateStarted():
-            yield Line(_CHECKING, chunk, "merged onto staging, off-tree", quiet=True)
+            onto = f"{event.ahead}, which is to land before it" if event.ahead else "staging"
+            yield Line(_CHECKING, chunk, f"merged onto {onto}, off-tree", quiet=True)
+        case ev.CandidateBuilt():
+            yield Line(_CHECKING, chunk, f"as {event.candidate[:10]}", quiet=True)
+        case ev.GateVoided():
+            why = "what it was merged onto did not land: checked anew"
+            yield Line(_MOVED, chunk, why, quiet=True)
         case ev.GateLost():
             yield Line(_LOST, chunk, "while it was checked: is checked anew", quiet=True)
         case ev.CandidatePassed():
@@ -215,9 +231,37 @@ def _captured(event: ev.WorkCaptured, state: RunState) -> Iterator[Line]:
 
 
 def _passed(event: ev.CandidatePassed) -> Line:
-    seconds = span(sum(check.seconds for check in event.checks))
-    checks = f"{counted(len(event.checks), 'check')} in {seconds}"
-    return Line(_GREEN, event.chunk, checks, quiet=True)
+    return Line(_GREEN, event.chunk, _answers(event.checks), quiet=True)
+
+
+def _answers(checks: Sequence[ev.CheckResult]) -> str:
+    """Say how many checks were run, in which time, and how many of them had no need to be."""
+    seconds = span(sum(check.seconds for check in checks))
+    known = sum(not check.runs for check in checks)
+    red = sum(not check.passed for check in checks)
+    parts = [f"{counted(len(checks), 'check')} in {seconds}"]
+    parts += [f"{known} known from before"] if known else []
+    parts += [f"{red} red"] if red else []
+    return ", ".join(parts)
+
+
+def _flakes(event: ev.BaseChecked | ev.CandidatePassed | ev.CandidateRejected) -> Iterator[Line]:
+    who = "" if isinstance(event, ev.BaseChecked) else event.chunk
+    for check in event.checks:
+        if check.flaky:
+            tests = listed([name or "it" for name in check.flaky])
+            what = f"{tests} failed and passed on the same tree ($ {check.command})"
+            yield Line(_FLAKY, who, what)
+
+
+def _paced(event: ev.QueuePaced) -> Line:
+    figures = (
+        f"a gate takes {span(event.gate_s)}, an agent {span(event.agent_s)},"
+        f" {counted(event.slots, 'worker')}"
+    )
+    if event.ahead:
+        return Line(_QUEUE, "", f"candidates are checked ahead of each other: {figures}")
+    return Line(_QUEUE, "", f"candidates are checked one by one: {figures}")
 
 
 def _stopped(event: ev.AttemptEnded, state: RunState) -> Iterator[Line]:
@@ -249,6 +293,10 @@ def _rejected(event: ev.CandidateRejected, state: RunState) -> Iterator[Line]:
     now = state.chunks[event.chunk]
     red = next((check for check in event.checks if not check.passed), None)
     why = f"{clip(clean(red.command), _COMMAND_WIDTH)}: {red.note}" if red else event.feedback
+    if event.culprits:
+        others = listed(list(event.culprits))
+        unsure = "" if event.surely else ", as far as could be tried"
+        yield Line(_TOGETHER, event.chunk, f"green by itself, red together with {others}{unsure}")
     if isinstance(now, Failed):
         yield Line(_RED, event.chunk, why)
         again = now.reason != event.feedback

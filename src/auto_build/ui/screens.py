@@ -29,6 +29,8 @@ _COMMANDS_SHOWN: Final = 3
 _ID_WIDTH: Final = 12
 _TO_VERIFY: Final = Mark("!", "to verify", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
+_FLAKY: Final = Mark("≈", "flaky", "yellow")
+_FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
 _ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED})
@@ -65,6 +67,11 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
             yield one_line(("  " + _spent(view), "dim"))
         for row in view.rows:
             yield from _troubles(row, width)
+        if view.flaky:
+            named = listed([clean(one) for one in view.flaky], most=_FLAKES_SHOWN)
+            yield from hanging(
+                _start(_FLAKY), f"failed and passed on the same tree: {named}", width
+            )
         if staging:
             yield Text.assemble("  staging worktree: ", clean(staging), overflow="fold")
         for what, command in _next_steps(view, ways):

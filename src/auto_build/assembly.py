@@ -1,0 +1,115 @@
+"""Puts the parts together that carry out a run's commands on this machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from auto_build.agents.base import Agent
+from auto_build.engine.base import Ledger
+from auto_build.engine.briefing import Briefing
+from auto_build.engine.conversation import Patience
+from auto_build.engine.local import LocalEngine
+from auto_build.engine.pauses import Pauses
+from auto_build.gate.baseline import Baseline
+from auto_build.gate.blame import Blame
+from auto_build.gate.gate import Gate
+from auto_build.gate.trials import Notice, Trials
+from auto_build.gate.verdicts import Verdicts
+from auto_build.git.repo import Repo, ref_part
+from auto_build.git.worktree import Worktrees
+from auto_build.journal import now
+from auto_build.policy.environment import Environment
+from auto_build.ports import first_port
+from auto_build.prompts import Prompts, load_instructions
+from auto_build.settings import Settings
+from auto_build.slots import Slots
+from auto_build.workspace import Spec, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a build takes place, and what was set for it."""
+
+    repo: Repo
+    worktrees: Worktrees
+    workspace: Workspace
+    spec: Spec
+    settings: Settings
+    environment: Environment
+    prompts: Prompts
+
+
+def assemble(
+    site: Site, agent: Agent, *, ledger: Ledger, notice: Notice, warn: Callable[[str], None]
+) -> tuple[LocalEngine, Baseline]:
+    """Return the engine of a build, and what measures the ground before it starts."""
+    run, gate = site.settings.run, site.settings.gate
+    logs = site.workspace.logs_dir(ref_part(site.spec.name))
+    logs.mkdir(parents=True, exist_ok=True)
+    slots = Slots(
+        worktrees=site.worktrees,
+        environment=_of_slots(site),
+        settings=site.settings.workspace,
+        spec=site.spec.name,
+        logs=logs,
+        notice=notice,
+    )
+    trials = Trials(
+        repo=site.repo,
+        slots=slots,
+        verdicts=Verdicts(site.workspace.state_dir / "verdicts.db"),
+        limit_s=run.check_timeout_min * 60,
+        log=logs / "gate.log",
+        notice=notice,
+    )
+    engine = LocalEngine(
+        repo=site.repo,
+        slots=slots,
+        gate=Gate(
+            repo=site.repo,
+            worktrees=site.worktrees,
+            trials=trials,
+            blame=Blame(site.repo, trials, notice, site.spec.name),
+            record=ledger.record,
+            spec=site.spec.name,
+            checks=gate.checks,
+        ),
+        agent=agent,
+        ledger=ledger,
+        briefing=_briefing(site),
+        spec=site.spec.name,
+        model=site.settings.model_for("work"),
+        repair_model=site.settings.model_for("repair"),
+        patience=Patience(limit_s=run.agent_timeout_min * 60, idle_s=run.idle_timeout_min * 60),
+        pauses=Pauses(run.pause_s),
+        clock=now,
+        logs=logs,
+        notice=notice,
+    )
+    baseline = Baseline(
+        trials=trials,
+        checks=gate.checks,
+        workers=run.parallel,
+        probe=site.settings.workspace.probe,
+        folder=site.workspace.state_dir / "loads",
+        warn=warn,
+    )
+    return engine, baseline
+
+
+def _of_slots(site: Site) -> Environment:
+    wanted, run = site.settings.workspace, site.settings.run
+    needed = wanted.ports * run.parallel
+    first = wanted.first_port or first_port(site.repo.project, needed)
+    return replace(
+        site.environment, per_slot=wanted.environment, first_port=first, ports=wanted.ports
+    )
+
+
+def _briefing(site: Site) -> Briefing:
+    return Briefing(
+        prompts=site.prompts,
+        spec=site.spec.name,
+        spec_text=site.spec.load_text,
+        instructions=load_instructions(site.repo.project),
+        checks=site.settings.gate.checks,
+    )

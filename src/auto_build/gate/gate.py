@@ -1,0 +1,203 @@
+"""The gate: from pinned work to a commit on staging. The sole writer of the staging branch.
+
+A candidate is merged off-tree onto staging's head, or onto the one that is to land before it. It
+must pass its own verification, the project's checks and the verifications of all that landed, each
+on exactly its tree, in the worker's worktree; then it lands by a compare-and-swap of one ref. That
+it is meant to land is journaled between the two (`CandidatePassed`), so that a crash never lands
+anything twice or unseen.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from auto_build.checks import explain
+from auto_build.core import commands as cmd
+from auto_build.core import events as ev
+from auto_build.core.plan import Chunk, ChunkId, VerificationKind
+from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
+from auto_build.core.suite import Check, suite
+from auto_build.core.verdict import Standing
+from auto_build.gate.blame import Blame, Case
+from auto_build.gate.trials import Trials
+from auto_build.git.landing import (
+    Candidate,
+    Label,
+    branch_of,
+    build_candidate,
+    onto_head,
+    rejected_of,
+)
+from auto_build.git.parse import Commit
+from auto_build.git.repo import Conflict, Repo
+from auto_build.git.worktree import Worktrees
+from auto_build.policy.environment import Seat
+from auto_build.policy.paths import forbidden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Checks candidates of one build and lands them.
+
+    `checks` are the project's own commands; `record` journals what happens on the way.
+    """
+
+    repo: Repo
+    worktrees: Worktrees
+    trials: Trials
+    blame: Blame
+    record: Callable[[ev.Event], object]
+    spec: str
+    checks: tuple[str, ...]
+
+    @property
+    def branch(self) -> str:
+        """The staging branch, by its full name."""
+        return branch_of(self.spec)
+
+    async def check(
+        self, command: cmd.Gate, state: RunState
+    ) -> ev.CandidatePassed | ev.CandidateRejected | ev.CandidateConflicted:
+        """Build a chunk's candidate and run its checks."""
+        chunk = state.plan.chunks[command.chunk]
+        label = Label(self.spec, chunk.id, command.attempt, chunk.title)
+        head = Commit(command.onto) if command.onto else await self.repo.require_commit(self.branch)
+        work = Commit(command.commit)
+        built = await build_candidate(self.repo, head, Commit(command.base), work, label)
+        if isinstance(built, Conflict):
+            return ev.CandidateConflicted(chunk.id, head, built.paths)
+        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
+        if ours := forbidden(entry.path for entry in await self.repo.touched(head, built.commit)):
+            why = f"The work changes {', '.join(ours)}, which only the coordinator writes: undo it."
+            return await self._reject(command, built, label, why, ())
+        return await self._examine(command, state, built, label)
+
+    async def land(self, command: cmd.Land) -> ev.CandidateLanded | ev.LandingVoided:
+        """Move staging to a green candidate, unless it is there already or was moved meanwhile."""
+        candidate, head = Commit(command.candidate), Commit(command.head)
+        now = await self.repo.require_commit(self.branch)
+        if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
+            return ev.LandingVoided(command.chunk, now)
+        if not await self.repo.is_ancestor(candidate, now):
+            why = f"auto-build: land {command.chunk}"
+            if not await self.repo.swap_ref(self.branch, candidate, head, why):
+                now = await self.repo.require_commit(self.branch)
+                return ev.LandingVoided(command.chunk, now)
+            now = candidate
+        return ev.CandidateLanded(command.chunk, candidate, await self.sync_view(head, now))
+
+    async def sync_view(self, old: Commit, new: Commit) -> str:
+        """Show staging's head in its worktree; return why it stays behind, if it does."""
+        staging = self.worktrees.find(self.worktrees.staging_path)
+        if staging is None:
+            return "the staging worktree is gone; the branch is not"
+        return await self.worktrees.sync_view(staging, old, new)
+
+    # --- checking --------------------------------------------------------------------------------
+
+    async def _examine(
+        self, command: cmd.Gate, state: RunState, built: Candidate, label: Label
+    ) -> ev.CandidatePassed | ev.CandidateRejected:
+        """Run the whole suite on a candidate, up to the first check that is held against it."""
+        chunk = state.plan.chunks[command.chunk]
+        seat = self.trials.slots.seat(command.slot, chunk.id, command.attempt)
+        results: list[ev.CheckResult] = []
+        for check in suite(state.plan, self.checks, _below(state, command), chunk.id):
+            result = await self._judge(check, state, built, seat, command.runs)
+            results.append(result)
+            if not result.passed:
+                case = Case(
+                    check=check,
+                    result=result,
+                    before=state.standing.get(check.key),
+                    base=Commit(command.base),
+                    work=Commit(command.commit),
+                    head=built.head,
+                    seat=seat,
+                )
+                found = await self.blame.find(case)
+                why = explain(result)
+                rejected = await self._reject(command, built, label, why, tuple(results))
+                return replace(rejected, culprits=found.together, surely=found.minimal)
+        return ev.CandidatePassed(
+            chunk=chunk.id,
+            candidate=built.commit,
+            head=built.head,
+            checks=tuple(results),
+            unverified=self._unverified(chunk, results),
+            replayed=built.replayed,
+        )
+
+    async def _judge(
+        self, check: Check, state: RunState, built: Candidate, seat: Seat, runs: int
+    ) -> ev.CheckResult:
+        """Return a check's verdict on a candidate, old failures forgiven."""
+        before = state.standing.get(check.key)
+        result = await self.trials.examine(check, built.commit, seat, before=before, runs=runs)
+        if result.passed or before is not None or result.whole:
+            return result
+        return await self._forgive(check, result, built, seat)
+
+    async def _forgive(
+        self, check: Check, result: ev.CheckResult, built: Candidate, seat: Seat
+    ) -> ev.CheckResult:
+        """Hold nothing against a chunk that failed before it, in the command that verifies it.
+
+        That command is to fail before the work is done, so that old failures alone prove nothing:
+        they are forgiven where more tests pass than before.
+        """
+        earlier = await self.trials.try_once(check, built.head, seat)
+        tests = earlier.answer.tests if earlier else None
+        if earlier is None or tests is None or result.succeeded is None:
+            return result
+        known = result.standing.is_no_worse_than(Standing(earlier.answer.failed))
+        if not known or result.succeeded <= tests.passed:
+            return result
+        note = (
+            f"{len(result.failed)} tests failed before, too; {result.succeeded} pass, where"
+            f" {tests.passed} did"
+        )
+        return replace(result, passed=True, note=note)
+
+    def _unverified(self, chunk: Chunk, results: list[ev.CheckResult]) -> str:
+        """Say what no command has checked, or has checked and found as red as before."""
+        kind = chunk.verification.kind
+        if kind not in {VerificationKind.COMMAND, VerificationKind.NONE}:
+            return f"{kind.value}: {chunk.verification.instructions}"
+        if kind is VerificationKind.NONE and not self.checks:
+            return "no command was run: the chunk names none and [gate] checks is empty"
+        old = [one for one in results if one.failed or one.whole]
+        return "; ".join(f"$ {one.command}: {one.note}" for one in old)
+
+    async def _reject(
+        self,
+        command: cmd.Gate,
+        candidate: Candidate,
+        label: Label,
+        feedback: str,
+        results: tuple[ev.CheckResult, ...],
+    ) -> ev.CandidateRejected:
+        commit = await onto_head(self.repo, candidate, Commit(command.commit), label)
+        await self.repo.create_ref(rejected_of(self.spec, command.chunk), commit)
+        return ev.CandidateRejected(
+            chunk=command.chunk,
+            candidate=candidate.commit,
+            head=candidate.head,
+            commit=commit,
+            feedback=feedback,
+            checks=results,
+        )
+
+
+def _below(state: RunState, command: cmd.Gate) -> Iterator[ChunkId]:
+    """Yield the chunks that the candidate is built upon: those that landed, and those to land."""
+    yield from (chunk for chunk, now in state.chunks.items() if isinstance(now, Landed))
+    ahead = command.ahead
+    while ahead is not None:
+        yield ahead
+        match state.chunks[ahead]:
+            case Gating() | Passed() as now:
+                ahead = now.ahead
+            case Landing() as now:
+                ahead = now.passed.ahead
+            case _:
+                ahead = None
