@@ -35,7 +35,7 @@ from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
 from auto_build.inbox import Inbox, NoteFile
 from auto_build.journal import Journal, RunLock, now
-from auto_build.memory import free_mb, too_many
+from auto_build.machine import cores, free_mb, too_many
 from auto_build.policy.environment import Environment
 from auto_build.process import Processes, end_marked
 from auto_build.prompts import Prompts
@@ -44,6 +44,7 @@ from auto_build.updates import Listener, Notice, Update
 from auto_build.workspace import HUMAN_INPUT, PlanWriter, Spec, Workspace
 
 _STREAM_LIMIT: Final = 10_000
+_MOST_AT_THE_GATE: Final = 4  # candidates checked at once, unless the settings say otherwise
 
 
 async def drive(
@@ -422,7 +423,7 @@ class _Session:
                 retries=run.retries,
                 max_cost=run.max_cost,
                 chunk_cost=run.max_chunk_cost,
-                window=self.settings.gate.window,
+                window=self.settings.gate.window or min(cores(), _MOST_AT_THE_GATE),
             )
         )
         try:

@@ -14,7 +14,7 @@ from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
 from auto_build.journal import find_holder
-from auto_build.memory import free_mb, too_many
+from auto_build.machine import free_mb, too_many
 from auto_build.process import Processes
 from auto_build.settings import Settings, load_settings
 from auto_build.workspace import Workspace

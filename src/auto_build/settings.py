@@ -93,11 +93,12 @@ class ModelSettings(_Table):
 class GateSettings(_Table):
     """What every candidate must pass besides its own verification.
 
-    `window` is how many candidates may be checked at the same time, where that pays.
+    `window` is how many candidates may be checked at the same time, where that pays; as many as the
+    machine has processors, up to 4, unless it is set.
     """
 
     checks: tuple[_Line, ...] = ()
-    window: int = Field(default=4, ge=1, le=64)
+    window: int | None = Field(default=None, ge=1, le=64)
 
 
 class WorkspaceSettings(_Table):

@@ -260,6 +260,8 @@ def _outcome(chance: Random, command: Effect, state: RunState) -> Iterator[ev.Ev
             ids = (now.candidate, now.head) if isinstance(now, Gating) else (CANDIDATE, HEAD)
             if all_is_well:
                 yield ev.CandidatePassed(one, *ids)
+            elif command.ahead:
+                yield ev.CandidateDoubted(one, "red: $ make")
             else:
                 says = chance.choice(("x is wrong", "y is wrong", "z is wrong"))
                 red = ev.CandidateRejected(one, *ids, WORK, says)

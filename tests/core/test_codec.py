@@ -98,6 +98,7 @@ EVENTS: list[ev.Event] = [
     ev.GateLost(A),
     ev.CandidatePassed(A, "candidate", "head", (RED, STOPPED), "look at it", replayed=True),
     ev.CandidateRejected(A, "candidate", "head", "commit", "mend it", (RED,)),
+    ev.CandidateDoubted(A, "red: $ make", (RED,)),
     ev.CandidateRejected(A, "c", "h", "w", "", culprits=(ChunkId("b"),), surely=False),
     ev.CandidateConflicted(A, "head", ("a.py",)),
     ev.LandStarted(A),

@@ -4,17 +4,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from auto_build.core.inputs import RELEASES, STANDARD_LIBRARY, inputs_of, untouched
+from auto_build.core.inputs import inputs_of, untouched
 
 MANIFEST = "app/src/main/AndroidManifest.xml"
 STRINGS = "app/src/main/res/values/strings.xml"
 FLOW_API = "src/web/manager/services/flow-api.ts"
-
-
-def named(command: str) -> set[str] | None:
-    """Return the inputs without those that come with a program whatever it is told to read."""
-    found = inputs_of(command)
-    return None if found is None else set(found - STANDARD_LIBRARY - RELEASES)
 
 
 # --- what planners write -------------------------------------------------------------------------
@@ -34,28 +28,14 @@ def named(command: str) -> set[str] | None:
         ("grep 'unlimitedStorage' manifest.json", {"manifest.json"}),
         ('grep -n "localhost:3001" app/main.py', {"app/main.py"}),
         (f"grep -A 5 'if (!response.ok)' {FLOW_API} | head -30", {FLOW_API}),
-        ("ls -la src/components/Search.tsx", {"src/components/Search.tsx"}),
-        ("ls docs/ | wc -l", {"docs/"}),
-        ("cat package.json | jq -e '.scripts.build'", {"package.json"}),
         ("cat README.md docs/guide.md | grep -c '## '", {"README.md", "docs/guide.md"}),
-        ("jq -r '.version' package.json", {"package.json"}),
-        ("jq --arg name zod '.dependencies[$name]' web/package.json", {"web/package.json"}),
-        ("jq -n '1 + 1'", set()),
-        ("python3 -m json.tool package.json > /dev/null", {"package.json"}),
-        ("cat a.json | python -m json.tool >/dev/null 2>&1", {"a.json"}),
-        (
-            "python -m py_compile src/a.py b.py",
-            {"src/a.py", "b.py", "src/__pycache__/", "__pycache__/"},
-        ),
         ("bash -n scripts/run.sh", {"scripts/run.sh"}),
-        ("grep -rn --include='*.ts' 'TODO' src tests/ | wc -l", {"src", "tests/"}),
-        ('! grep -rq "console\\.log" src/', {"src/"}),
+        ("grep -rn 'TODO' src tests/ | wc -l", {"src", "tests"}),
+        ('! grep -rq "console\\.log" src/', {"src"}),
         ("grep -E '(zustand|axios)' web/package.json", {"web/package.json"}),
-        ("grep -e one -e two --color=never notes.txt", {"notes.txt"}),
-        ("grep -f words.txt notes.txt", {"words.txt", "notes.txt"}),
-        ("grep -qf words.txt notes.txt", {"words.txt", "notes.txt"}),
+        ("grep -e one -e two --ignore-case notes.txt", {"notes.txt"}),
+        ("cat a.txt 2>&1 | grep -qe one", {"a.txt"}),
         ("grep -rnA5 foo src", {"src"}),
-        ("grep foo notes.txt -m 1", {"notes.txt"}),
         ("grep -- -x notes.txt", {"notes.txt"}),
         ("grep one a.txt | grep -v two", {"a.txt"}),
         ("egrep 'a|b' x.txt; fgrep '$' y.txt;", {"x.txt", "y.txt"}),
@@ -65,16 +45,14 @@ def named(command: str) -> set[str] | None:
         ("test -f a.txt&&test -f b.txt", {"a.txt", "b.txt"}),
         ("head -n 20 a.txt; tail -5 b.txt; head -c100 c.txt", {"a.txt", "b.txt", "c.txt"}),
         ("wc -l a.txt 2>/dev/null", {"a.txt"}),
-        ("diff -u old.txt new.txt &> /dev/null", {"old.txt", "new.txt"}),
-        ("cmp -s a.bin b.bin", {"a.bin", "b.bin"}),
+        ("cat old.txt new.txt &> /dev/null", {"old.txt", "new.txt"}),
         ("sort -t: -k 2,2 -u names.txt | uniq -c", {"names.txt"}),
-        ("stat -c %s a.bin", {"a.bin"}),
         ("true", set()),
         ('false || echo "for \\$5"', set()),
         ("  test -f a.txt\n", {"a.txt"}),
         ("cat ./src//a.py", {"src/a.py"}),
         ("cat 'my notes.txt' my\\ list.txt", {"my notes.txt", "my list.txt"}),
-        ("cat 'cafe\u0301.txt'", {"caf\u00e9.txt"}),
+        ("cat 'cafe\u0301.txt'", {"cafe\u0301.txt"}),  # another file than with U+00E9, to some
         ("cat 'app/[id]/page.tsx'", {"app/[id]/page.tsx"}),
         ("""grep "say \\"hi\\" to '&&'" a.txt""", {"a.txt"}),
         ("grep '&& rm' a.txt", {"a.txt"}),
@@ -84,7 +62,7 @@ def named(command: str) -> set[str] | None:
 def test_a_command_that_reads_only_what_it_names_depends_on_that(
     command: str, files: set[str]
 ) -> None:
-    assert named(command) == files
+    assert inputs_of(command) == frozenset(files)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +81,16 @@ def test_a_command_that_reads_only_what_it_names_depends_on_that(
         "bash -c 'test -f a.txt'",
         "Check that DialogContent accepts hideCloseButton prop",
         "find src -name '*.py' | wc -l",
+        "python3 -m json.tool package.json > /dev/null",
+        "python -m py_compile src/a.py",
+        "node --check app.js",
+        "jq -r '.version' package.json",
+        "cat package.json | jq -e '.scripts.build'",
+        "rg -q foo src",
+        "ls docs/ | wc -l",
+        "stat -c %s a.bin",
+        "diff -u old.txt new.txt",
+        "cmp -s a.bin b.bin",
         "test -f a.txt && npm test",
         "npm test || test -f a.txt",
         "cat a.txt | xargs cat",
@@ -154,6 +142,8 @@ def test_a_command_that_runs_any_other_program_may_depend_on_anything(command: s
         "; cat a.txt",
         "cat a.txt ;; cat b.txt",
         "cat a.txt |",
+        "cat a.txt &&;",
+        "cat a.txt \\;",
         "!",
         "if test -f a.txt; then echo yes; fi",
         "[[ a.txt -nt b.txt && -f c.txt ]]",
@@ -167,7 +157,7 @@ def test_what_the_shell_itself_would_work_on_may_depend_on_anything(command: str
     "path",
     [
         *("/etc/passwd", "../a.txt", "src/../a.txt", ".", "./", "''", "'~'/../x", "-", "-- -x"),
-        *("'a\\b.txt'", "c:a.txt", "'a\tb'", "'a\nb'", ".git/HEAD", "sub/.GIT/config", "/dev/null"),
+        *("'/etc/passwd'", "src/..", "/dev/null", "-f", "'-'", "//a.txt"),
     ],
 )
 def test_a_path_that_is_not_plainly_inside_the_repository_may_be_anything(path: str) -> None:
@@ -183,41 +173,23 @@ def test_a_path_that_is_not_plainly_inside_the_repository_may_be_anything(path: 
         "cat a.txt | grep -r foo",
         "grep --exclude-from=skip.txt -r foo src",
         "grep --fil=words.txt notes.txt",
+        "grep --quiet=yes foo notes.txt",
+        "grep -f words.txt notes.txt",
+        "grep -qf words.txt notes.txt",
+        "grep foo notes.txt -f words.txt",
+        "grep foo notes.txt -m 1",
+        "grep foo -r",
         "grep -A",
-        "rg foo",
-        "cat a.txt | rg foo",
-        "rg --pre run.sh foo src",
-        "rg --files src",
-        "ls",
-        "echo src | ls",
-        "ls -t src",
         "cat",
+        "cat -n a.txt",
+        "cat a.txt | cat -",
         "tail -f a.txt",
+        "cat a.txt | head -5c b.txt",
+        "head a.txt -n 5",
         "wc --files0-from=list.txt",
         "sort a.txt -o b.txt",
-        "sort --files0-from=list.txt",
+        "sort -ob.txt a.txt",
         "uniq a.txt b.txt",
-        "diff --from-file=a.txt b.txt",
-        "stat -f a.txt",
-        "jq",
-        "jq .",
-        "jq -f filter.jq a.json",
-        "jq --slurpfile x b.json . a.json",
-        "jq -L lib . a.json",
-        "jq 'import \"a\" as a; a::f' a.json",
-        "jq --arg name . ",
-        "python3 -m json.tool",
-        "python3 -m json.tool a.json b.json",
-        "python3 -m pytest a.py",
-        "python3 -m py_compile",
-        "python3 -m py_compile -",
-        "cat list.txt | python3 -m py_compile -",
-        "python3 a.py",
-        "python3",
-        "node a.js",
-        "node --check",
-        "node --check src",
-        "node --check -r ./hook.js a.js",
         "bash a.sh",
         "bash -n",
         "bash -nx a.sh",
@@ -239,46 +211,6 @@ def test_a_path_that_is_not_plainly_inside_the_repository_may_be_anything(path: 
 )
 def test_what_a_known_program_is_told_must_be_known_too(command: str) -> None:
     assert inputs_of(command) is None
-
-
-# --- what comes with a program -------------------------------------------------------------------
-
-
-def test_python_takes_a_module_at_the_top_for_the_standard_library() -> None:
-    found = inputs_of("python3 -m json.tool web/package.json")
-    assert found is not None
-    assert not untouched(found, ["json/__init__.py"])
-    assert not untouched(found, ["argparse.py"])
-    assert untouched(found, ["web/argparse.py", "src/json/__init__.py"])
-
-
-def test_node_asks_each_package_above_a_file_what_kind_of_module_it_is() -> None:
-    found = inputs_of("node --check web/src/app.js")
-    assert found is not None
-    for changed in ("package.json", "web/package.json", "web/src/package.json", "web/src/app.js"):
-        assert not untouched(found, [changed])
-    assert untouched(found, ["api/package.json", "web/src/lib/package.json", "web/src/other.js"])
-
-
-def test_node_tries_longer_names_if_a_file_is_not_there() -> None:
-    found = inputs_of("node --check app.js")
-    assert found is not None
-    assert not untouched(found, ["app.js.js"])
-
-
-def test_ripgrep_leaves_out_what_is_ignored_above_the_folder() -> None:
-    found = inputs_of("rg -q foo web/src")
-    assert found is not None
-    for changed in (".gitignore", "web/.ignore", "web/src/.rgignore", "web/src/deep/a.ts"):
-        assert not untouched(found, [changed])
-    assert untouched(found, ["api/.gitignore", "web/a.ts"])
-
-
-@pytest.mark.parametrize("command", ["python3 -m py_compile a.py", "node --check a.js", "jq . a"])
-def test_a_program_of_which_many_releases_are_kept_depends_on_which_is_chosen(command: str) -> None:
-    found = inputs_of(command)
-    assert found is not None
-    assert not untouched(found, [".tool-versions"])
 
 
 # --- what has changed ----------------------------------------------------------------------------
@@ -326,8 +258,8 @@ def test_what_reads_no_file_is_touched_by_nothing() -> None:
 # --- whatever is written -------------------------------------------------------------------------
 
 PIECES = (
-    *("cat", "grep", "rg", "test", "[", "[[", "]", "]]", "!", "jq", "node", "python3", "bash"),
-    *("-f", "-n", "-r", "-e", "-m", "--check", "--", "--file", "--arg", "=", "-a", "json.tool"),
+    *("cat", "grep", "head", "uniq", "test", "[", "[[", "]", "]]", "!", "true", "bash", "npm"),
+    *("-f", "-n", "-r", "-e", "-m", "-5", "--", "--file", "--quiet", "=", "-a", "-d"),
     *("a.txt", "src/", "..", "'", '"', "\\", "$x", "*", " ", "&&", "||", ";", "|", "&", "\n", "#"),
     *("> /dev/null", "2>&1", "<", "-", "'a b'", '"a b"', "\0"),
 )
@@ -340,10 +272,8 @@ def test_whatever_is_written_is_answered(command: str) -> None:
     found = inputs_of(command)
     for path in found or ():
         parts = path.split("/")
-        assert path
-        assert not path.startswith("/")
         assert not {".", ".."} & set(parts)
-        assert "" not in parts[:-1]
+        assert "" not in parts
         assert not untouched(frozenset({path}), [path])
 
 

@@ -99,7 +99,7 @@ def test_the_second_is_checked_on_the_candidate_of_the_first() -> None:
     run, first = step(queued(A, B))
     assert first == Gate(A, 1, 1, BASE, WORK)
     _, second = step(run)
-    assert second == Gate(B, 1, 2, BASE, WORK, ahead=A, onto="ca")
+    assert second == Gate(B, 1, 2, BASE, WORK, ahead=A, onto="ca", runs=1)
 
 
 def test_nobody_stands_on_a_candidate_that_is_not_built() -> None:
@@ -121,11 +121,27 @@ def test_what_stood_on_a_red_one_is_checked_again_on_the_nearest_that_has_not_fa
     run = replace(queued(A, B, C), window=4)
     for _ in range(3):
         run, _ = step(run)
-    run = red(green(run, C), B)
+    run = play(green(run, C), ev.CandidateDoubted(B, "red"))
     run, first = step(run)
     assert first == Withdraw(C)
     run, second = step(run)
-    assert second == Gate(C, 1, 3, BASE, WORK, ahead=A, onto="ca")
+    assert second == Gate(C, 1, 3, BASE, WORK, ahead=A, onto="ca", runs=1)
+
+
+def test_who_is_red_on_another_is_judged_when_that_one_has_landed() -> None:
+    run, _ = step(step(queued(A, B))[0])
+    run = play(run, ev.CandidateDoubted(B, "red"))
+    assert decide(run, slots=4) == ()
+    run, _ = step(green(run, A))
+    _, again = step(play(run, ev.CandidateLanded(A, "ca")))
+    assert again == Gate(B, 1, 2, BASE, WORK, runs=FEW)
+
+
+def test_who_is_red_on_another_that_fails_is_checked_without_it() -> None:
+    run, _ = step(step(queued(A, B))[0])
+    run = red(play(run, ev.CandidateDoubted(B, "red")), A)
+    again = next(one for one in decide(run, slots=4) if isinstance(one, Gate))
+    assert (again.chunk, again.ahead) == (B, None)
 
 
 def test_the_window_halves_with_each_failure_and_grows_by_one_with_each_landing() -> None:
@@ -135,7 +151,10 @@ def test_the_window_halves_with_each_failure_and_grows_by_one_with_each_landing(
     run, _ = step(step(run)[0])
     run = play(run, ev.CandidateLanded(A, "ca"))
     assert run.window == 3
-    run = red(run, B)
+    run = play(run, ev.CandidateDoubted(B, "red"))
+    run, _ = step(run)
+    assert run.window == 3, "of that nobody knows yet whose fault it is"
+    run = red(run, B) if isinstance(run.chunks[B], Gating) else red(run, C)
     assert run.window == 1
 
 

@@ -38,10 +38,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A plan played out: when it ends, and who did what when."""
+    """A plan played out: when it ends, who did what when, and how it ends."""
 
     makespan: float
     spans: tuple[Span, ...]
+    end: RunState
 
     def waves(self) -> tuple[tuple[ChunkId, ...], ...]:
         """Return the chunks grouped by the time they start at."""
@@ -69,12 +70,12 @@ def simulate_rest(state: RunState, *, slots: int, agent: float, gate: float) -> 
 class World(Protocol):
     """How long things take in a simulation, in units of time, and what they come to."""
 
-    def length(self, command: Effect) -> float:
-        """Return how long a command takes."""
+    def length(self, command: Effect, state: RunState) -> float:
+        """Return how long a command takes that is begun in `state`."""
         ...
 
-    def outcome(self, command: Effect, took: float) -> ev.Event:
-        """Return what a command came to that took so long."""
+    def outcome(self, command: Effect, took: float, state: RunState) -> ev.Event:
+        """Return what a command came to that took so long and ends in `state`."""
         ...
 
 
@@ -95,14 +96,14 @@ def play(state: RunState, *, slots: int, world: World) -> Schedule:
             order += 1
             if isinstance(command, Gate):
                 state = apply(state, _built(command, order))
-            heappush(under_way, (now + world.length(command), order, now, command))
+            heappush(under_way, (now + world.length(command, state), order, now, command))
         if not under_way:
-            return Schedule(now, tuple(spans))
+            return Schedule(now, tuple(spans), state)
         end, _, begin, effect = heappop(under_way)
         if isinstance(effect, StartAttempt):
             spans.append(Span(effect.chunk, effect.slot, begin, end))
         now = end
-        state = apply(state, _with_ids(state, world.outcome(effect, end - begin)))
+        state = apply(state, _with_ids(state, world.outcome(effect, end - begin, state)))
 
 
 def _built(command: Gate, number: int) -> ev.CandidateBuilt:
@@ -129,7 +130,8 @@ class _Smooth:
     agent: float
     gate: float
 
-    def length(self, command: Effect) -> float:
+    def length(self, command: Effect, state: RunState) -> float:
+        del state
         match command:
             case StartAttempt() | Repair() | Resume():
                 return self.agent
@@ -138,7 +140,8 @@ class _Smooth:
             case Land():
                 return 0.0
 
-    def outcome(self, command: Effect, took: float) -> ev.Event:
+    def outcome(self, command: Effect, took: float, state: RunState) -> ev.Event:
+        del state
         match command:
             case StartAttempt() | Repair() | Resume():
                 return ev.WorkCaptured(command.chunk, "", "", "", (), took)

@@ -348,6 +348,19 @@ class CandidatePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateDoubted:
+    """What was built on the candidate of another does not pass, or does not merge with it.
+
+    Whose fault that is cannot be told before that one has landed or failed; then it is checked
+    again. `why` is what was seen.
+    """
+
+    chunk: ChunkId
+    why: str
+    checks: tuple[CheckResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateRejected:
     """`candidate` is red; `feedback` is what the agent is told, `commit` its work to go on from.
 
@@ -421,6 +434,7 @@ ChunkEvent = (
     | GateVoided
     | GateLost
     | CandidatePassed
+    | CandidateDoubted
     | CandidateRejected
     | CandidateConflicted
     | LandStarted

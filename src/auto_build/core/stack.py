@@ -1,10 +1,12 @@
 """What the gate does next: which candidate is checked on top of which, and which may land. Pure.
 
 Candidates that are checked or green form a stack: the lowest stands on staging's head, each other
-on the candidate of the one `ahead` of it, in the belief that it will land. Only the lowest lands.
-Where one leaves the stack without landing, what was built on it is withdrawn and checked again, on
-the nearest that has not failed; its agent's work is untouched by that. How high the stack may be is
-the state's `window`: 1 is one after the other, and the only height while gates are short.
+on the candidate of the one `ahead` of it, in the belief that it will land. Only the lowest lands,
+and only the lowest can be rejected: of another that is red nobody knows yet whose fault it is, so
+that it leaves the stack and waits for those it stood on. Where one leaves without landing, what was
+built on it is withdrawn and checked again, on the nearest that has not failed. No agent's work is
+touched by any of that. How high the stack may be is the state's `window`: 1 is one after the other,
+and the only height while gates are short.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +74,7 @@ def gate(state: RunState) -> Gate | None:
                 commit=now.work.commit,
                 ahead=top,
                 onto=stack[top].candidate if top else "",
-                runs=_runs(state, now),
+                runs=1 if top else _runs(state, now),
             )
     return None
 
@@ -145,8 +147,19 @@ def _by_urgency(state: RunState) -> list[ChunkId]:
     """
     length = length_to_end(state.plan)
     after = _trespasses(state)
-    waiting = [chunk for chunk in state.queue if _may_land(chunk, after)]
+    waiting = [
+        chunk for chunk in state.queue if _may_land(chunk, after) and not _doubts(state, chunk)
+    ]
     return sorted(waiting, key=lambda one: -(length[one] + state.overtaken.get(one, 0)))  # stable
+
+
+def _doubts(state: RunState, chunk: ChunkId) -> bool:
+    """Say whether a chunk waits to see what becomes of one on which it was red."""
+    now = state.chunks[chunk]
+    if not isinstance(now, Queued) or now.doubts is None:
+        return False
+    under = state.chunks.get(now.doubts)
+    return isinstance(under, Stacked) and under.candidate == now.head
 
 
 def _trespasses(state: RunState) -> Mapping[ChunkId, frozenset[ChunkId]]:

@@ -104,10 +104,15 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The work is pinned and waits for the gate."""
+    """The work is pinned and waits for the gate.
+
+    Where it was red on the candidate `head` of the chunk `doubts`, it waits for what becomes of it.
+    """
 
     attempt: Attempt
     work: Work
+    doubts: ChunkId | None = None
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def _around(state: RunState, event: ev.ChunkEvent) -> RunState:
             return _after_end(state, event)
         case ev.GateStarted():
             return _overtake(state, event.chunk)
-        case ev.CandidatePassed():
+        case ev.CandidatePassed() | ev.CandidateDoubted():
             return _gated(state, event.checks)
         case ev.CandidateRejected():
             return _narrower(_gated(state, event.checks))
@@ -298,6 +298,8 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
             return Queued(now.attempt, now.work)
         case Gating(), ev.CandidatePassed():
             return _passed(now, event)
+        case Gating(), ev.CandidateDoubted():
+            return Queued(now.attempt, now.work, now.ahead, now.head)
         case Gating(), ev.CandidateRejected():
             return _rejected(state, now, event)
         case Gating(), ev.CandidateConflicted():

@@ -7,7 +7,7 @@ it is meant to land is journaled between the two (`CandidatePassed`), so that a 
 anything twice or unseen.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from auto_build.checks import explain
@@ -33,6 +33,8 @@ from auto_build.git.worktree import Worktrees
 from auto_build.policy.environment import Seat
 from auto_build.policy.paths import forbidden
 
+Verdict = ev.CandidatePassed | ev.CandidateDoubted | ev.CandidateRejected | ev.CandidateConflicted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
@@ -54,9 +56,7 @@ class Gate:
         """The staging branch, by its full name."""
         return branch_of(self.spec)
 
-    async def check(
-        self, command: cmd.Gate, state: RunState
-    ) -> ev.CandidatePassed | ev.CandidateRejected | ev.CandidateConflicted:
+    async def check(self, command: cmd.Gate, state: RunState) -> Verdict:
         """Build a chunk's candidate and run its checks."""
         chunk = state.plan.chunks[command.chunk]
         label = Label(self.spec, chunk.id, command.attempt, chunk.title)
@@ -64,6 +64,9 @@ class Gate:
         work = Commit(command.commit)
         built = await build_candidate(self.repo, head, Commit(command.base), work, label)
         if isinstance(built, Conflict):
+            if command.ahead:
+                where = ", ".join(built.paths)
+                return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
             return ev.CandidateConflicted(chunk.id, head, built.paths)
         self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
         if ours := forbidden(entry.path for entry in await self.repo.touched(head, built.commit)):
@@ -96,7 +99,7 @@ class Gate:
 
     async def _examine(
         self, command: cmd.Gate, state: RunState, built: Candidate, label: Label
-    ) -> ev.CandidatePassed | ev.CandidateRejected:
+    ) -> Verdict:
         """Run the whole suite on a candidate, up to the first check that is held against it."""
         chunk = state.plan.chunks[command.chunk]
         seat = self.trials.slots.seat(command.slot, chunk.id, command.attempt)
@@ -104,20 +107,11 @@ class Gate:
         for check in suite(state.plan, self.checks, _below(state, command), chunk.id):
             result = await self._judge(check, state, built, seat, command.runs)
             results.append(result)
+            if not result.passed and command.ahead:
+                why = f"red: $ {check.command} ({result.note})"
+                return ev.CandidateDoubted(chunk.id, why, tuple(results))
             if not result.passed:
-                case = Case(
-                    check=check,
-                    result=result,
-                    before=state.standing.get(check.key),
-                    base=Commit(command.base),
-                    work=Commit(command.commit),
-                    head=built.head,
-                    seat=seat,
-                )
-                found = await self.blame.find(case)
-                why = explain(result)
-                rejected = await self._reject(command, built, label, why, tuple(results))
-                return replace(rejected, culprits=found.together, surely=found.minimal)
+                return await self._refuse(command, state, built, label, check, results)
         return ev.CandidatePassed(
             chunk=chunk.id,
             candidate=built.commit,
@@ -126,6 +120,30 @@ class Gate:
             unverified=self._unverified(chunk, results),
             replayed=built.replayed,
         )
+
+    async def _refuse(
+        self,
+        command: cmd.Gate,
+        state: RunState,
+        built: Candidate,
+        label: Label,
+        check: Check,
+        results: Sequence[ev.CheckResult],
+    ) -> ev.CandidateRejected:
+        """Reject a candidate for a red check, having found out with whose work it is red."""
+        case = Case(
+            check=check,
+            result=results[-1],
+            before=state.standing.get(check.key),
+            base=Commit(command.base),
+            work=Commit(command.commit),
+            head=built.head,
+            seat=self.trials.slots.seat(command.slot, command.chunk, command.attempt),
+        )
+        found = await self.blame.find(case)
+        why = explain(results[-1])
+        rejected = await self._reject(command, built, label, why, tuple(results))
+        return replace(rejected, culprits=found.together, surely=found.minimal)
 
     async def _judge(
         self, check: Check, state: RunState, built: Candidate, seat: Seat, runs: int

@@ -144,4 +144,3 @@ def _worth_again(seen: Sequence[Run]) -> bool:
 
 def _few(paths: Sequence[str]) -> Sequence[str]:
     return paths if len(paths) <= _SHOWN else (*paths[:_SHOWN], f"{len(paths) - _SHOWN} more")
-

@@ -178,6 +178,8 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
             yield Line(_LOST, chunk, "while it was checked: is checked anew", quiet=True)
         case ev.CandidatePassed():
             yield _passed(event)
+        case ev.CandidateDoubted():
+            yield Line(_MOVED, chunk, f"{event.why}; checked anew once the other has landed or not")
         case ev.CandidateRejected():
             yield from _rejected(event, state)
         case ev.CandidateConflicted():

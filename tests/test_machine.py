@@ -1,6 +1,6 @@
 """So many agents are held against the memory that is free."""
 
-from auto_build.memory import free_mb, too_many
+from auto_build.machine import free_mb, too_many
 
 
 def test_what_fits_is_not_worth_a_word() -> None:

@@ -1,4 +1,4 @@
-"""How much memory is free, and whether so many agents fit into it."""
+"""What this machine has: memory, and whether so many agents fit into it; processors."""
 
 import psutil
 
@@ -10,6 +10,11 @@ def free_mb() -> int:
     """Return the memory that can be used without swapping, in MiB."""
     free: int = psutil.virtual_memory().available
     return free // _MIB
+
+
+def cores() -> int:
+    """Return how many programs can compute at once."""
+    return psutil.cpu_count() or 1
 
 
 def too_many(workers: int, need_mb: int, free: int) -> str:

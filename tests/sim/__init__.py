@@ -1,0 +1,1 @@
+"""Runs played out in virtual time."""
