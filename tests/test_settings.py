@@ -141,3 +141,39 @@ def test_a_job_without_a_model_of_its_own_takes_the_next_best(
 ) -> None:
     chosen = Settings(models=ModelSettings(plan="big", work="small"))
     assert chosen.model_for(job) == model
+
+
+# --- worker slots ---------------------------------------------------------------------------------
+
+
+def test_what_a_slot_needs_is_read(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        '[workspace]\nsetup = ["npm ci"]\ncopy = [".env"]\nlink = ["node_modules"]\n'
+        '[workspace.environment]\nPORT = "{port}"\nPATH = "{worktree}/bin:{PATH}"\n',
+    )
+    workspace = load_settings(tmp_path, {}, {}).workspace
+    assert (workspace.setup, workspace.copied) == (("npm ci",), (".env",))
+    assert workspace.link == ("node_modules",)
+    assert workspace.environment["PORT"] == "{port}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('copy = ["/etc/passwd"]', ["'/etc/passwd' is no path inside the repository"]),
+        ('link = ["../other"]', ["'../other' is no path inside the repository"]),
+        ('copy = ["~/.env"]', ["'~/.env' is no path inside the repository"]),
+        ('copy = ["."]', ["'.' is no path inside the repository"]),
+        ('environment = { A = "{prot}" }', ["environment.A: {prot} is unknown", "{worktree}"]),
+        ('setup = [""]', ["workspace.setup.0"]),
+        ('probe = "maybe"', ["workspace.probe"]),
+        ("ports = -1", ["workspace.ports"]),
+    ],
+)
+def test_what_no_slot_can_have_is_refused(tmp_path: Path, text: str, words: list[str]) -> None:
+    write(tmp_path, f"[workspace]\n{text}\n")
+    with pytest.raises(UsageProblem) as caught:
+        load_settings(tmp_path, {}, {})
+    for word in words:
+        assert word in str(caught.value)

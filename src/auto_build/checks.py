@@ -109,10 +109,14 @@ def known_green(check: Check, why: str) -> CheckResult:
     )
 
 
-def explain(result: CheckResult) -> str:
-    """Return a red check in words, for the agent that has to mend it."""
+def explain(result: CheckResult, verifies: str = "") -> str:
+    """Return a red check in words, for the agent that has to mend it.
+
+    `verifies` is the chunk that the check belongs to, where that is another one's.
+    """
     lines = result.output.strip() or "(it printed nothing)"
-    return f"$ {result.command}\n{result.note}\n\n{lines}"
+    whose = f"\nIt verifies chunk {verifies}, which was done before." if verifies else ""
+    return f"$ {result.command}\n{result.note}{whose}\n\n{lines}"
 
 
 def _judge(done: Exit, check: Check, limit_s: float) -> tuple[bool, str]:

@@ -187,6 +187,48 @@ def test_a_gate_that_is_red_in_the_same_way_after_a_repair_says_so(story: Story)
     assert told(story)[-2] == "✗ failed     1-1    still red, and a repair did not change that"
 
 
+def test_a_red_gate_says_with_whose_work_it_is_red(story: Story) -> None:
+    red = ev.CheckResult("pytest", passed=False, code=1, seconds=1, note="exit code 1")
+    story.start(B).land(B)
+    rejected = ev.CandidateRejected(A, "c", "h", "w", "$ pytest", (red,), culprits=(B, C))
+    story.start(A).capture(A).tell(rejected)
+    assert told(story)[-2] == ("≠ together   1-1    green by itself, red together with 1-2, 1-3")
+    assert told(story)[-1].startswith("✗ red")
+
+
+def test_a_flaky_test_is_told_when_it_is_seen_and_at_the_end(story: Story) -> None:
+    flaky = ev.CheckResult("pytest", passed=True, code=0, seconds=1, flaky=("t.py::x",), runs=2)
+    story.start(A).capture(A).tell(ev.CandidatePassed(A, "c", "h", (flaky,)))
+    assert told(story)[-1] == (
+        "≈ flaky      1-1    t.py::x failed and passed on the same tree ($ pytest)"
+    )
+    assert story.view.flaky == ("t.py::x",)
+
+
+def test_a_command_that_is_flaky_and_names_no_test_is_told_by_its_line(story: Story) -> None:
+    flaky = ev.CheckResult("make e2e", passed=True, code=0, seconds=1, flaky=("",), runs=2)
+    story.tell(ev.BaseChecked("h", (flaky,)))
+    assert told(story)[-1] == "≈ flaky      it failed and passed on the same tree ($ make e2e)"
+    assert story.view.flaky == ("make e2e",)
+
+
+def test_how_candidates_are_checked_is_told_with_its_figures(story: Story) -> None:
+    story.tell(ev.QueuePaced(ahead=True, agent_s=120.0, gate_s=41.0, slots=4))
+    assert told(story)[-1] == (
+        "⇉ queue      candidates are checked ahead of each other: a gate takes 41.0s, an agent 2m 00s,"
+        " 4 workers"
+    )
+
+
+def test_the_suite_on_the_base_is_told_to_the_verbose(story: Story) -> None:
+    known = ev.CheckResult("make", passed=True, code=0, seconds=0.0, runs=0)
+    red = ev.CheckResult("pytest", passed=False, code=1, seconds=2.0)
+    story.tell(ev.BaseChecked("h", (known, red)))
+    assert told(story, verbose=True)[-1] == (
+        "✓ base       2 checks in 2.0s, 1 known from before, 1 red on the unchanged base"
+    )
+
+
 def test_a_parked_agent_says_until_when_and_why(story: Story) -> None:
     story.start(A).tell(ev.AttemptEnded(A, ev.Outcome.RATE_LIMIT, "five hours", until=1.0))
     (line,) = told(story)[-1:]
@@ -228,9 +270,12 @@ def test_the_end_of_a_session_is_not_called_finished_before_it_is(
 
 def every_kind(story: Story) -> Iterator[ev.Event]:
     plan = parser_plan()
-    yield from (ev.PlanChanged(plan), ev.RunPaused("asked for"))
+    yield from (ev.PlanChanged(plan), ev.RunPaused("asked for"), ev.BaseChecked("h"))
+    yield from (ev.QueuePaced(ahead, 1.0, 1.0, 2) for ahead in (True, False))
     yield from (ev.AttemptStarted(A, 1, 1), ev.AttemptLost(A), ev.AttemptStarted(A, 1, 1))
     yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A), ev.GateLost(A))
+    yield from (ev.GateStarted(A, B, "b"), ev.CandidateBuilt(A, "c", "b"), ev.GateVoided(A))
+    yield from (ev.GateStarted(A, B, "b"), ev.CandidateDoubted(A, "red: $ make"))
     yield from (ev.GateStarted(A), ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A))
     yield from (ev.LandLost(A), ev.LandStarted(A), ev.LandingVoided(A, "h"))
     yield from (ev.ChunkReset(A, "asked for"), ev.ChunkSkipped(A, "not needed"))

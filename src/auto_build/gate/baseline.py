@@ -34,6 +34,7 @@ _MISSING: Final = re.compile(
     r"No module named|ModuleNotFoundError|Cannot find (?:module|package)|command not found"
     r"|No such file or directory"
 )
+_ONCE_MORE: Final = 2  # times that a collision must be seen again before it counts as one
 _SMALL: Final = 1_000_000  # bytes of a file that may be copied to try whether it is what is missing
 _MOST_FILES: Final = 20
 _LOCAL: Final = re.compile(r"(^|/)(\.env[^/]*|[^/]*\.local|[^/]*\.local\.[^/]*|local[._-][^/]*)$")
@@ -99,16 +100,24 @@ class Baseline:
         result = settle(check, runs, None)
         if not result.passed:
             await self._require_sound(check, head, seats[0], result)
-        elif len(beside) > 1:
-            again = await self._side_by_side(check, head, seats)
-            if not all(run.answer.green for run in again):
-                self._doubt(
-                    f"$ {check.command} is green alone and red when it runs in two worker slots at"
-                    f" once:\n{_last_red(again).output.strip()}",
-                    hint="give each slot a port, a database or a folder of its own, as with"
-                    f' environment = {{ PORT = "{{port}}" }} under [workspace] in {FILE}',
-                )
+        elif len(beside) > 1 and (red := await self._collides(check, head, seats)):
+            self._doubt(
+                f"$ {check.command} is green alone and red when it runs in two worker slots at"
+                f" once:\n{red.output.strip()}",
+                hint="give each slot a port, a database or a folder of its own, as with"
+                f' environment = {{ PORT = "{{port}}" }} under [workspace] in {FILE}',
+            )
         return result
+
+    async def _collides(self, check: Check, head: Commit, seats: Sequence[Seat]) -> Run | None:
+        """Return a red run of a check that is green alone, each time, and never beside itself."""
+        red: Run | None = None
+        for _ in range(_ONCE_MORE):
+            together = await self._side_by_side(check, head, seats)
+            red = next((run for run in together if not run.answer.green), None)
+            if red is None or not (await self.trials.run(check, head, seats[0])).answer.green:
+                return None  # a flake
+        return red
 
     async def _side_by_side(self, check: Check, head: Commit, seats: Sequence[Seat]) -> list[Run]:
         """Run a check in the first slot, its loads noted, and in the second at the same time."""
@@ -243,10 +252,6 @@ class Baseline:
         if self.probe == "stop":
             raise EnvironmentUnfit(fact, hint=f"{hint}, {_LOOK}")
         self.warn(f"{fact}; mend it with {hint}")
-
-
-def _last_red(runs: Sequence[Run]) -> Run:
-    return next(run for run in reversed(runs) if not run.answer.green)
 
 
 def _only_there(lacking: Sequence[str]) -> str:

@@ -141,7 +141,8 @@ class Gate:
             seat=self.trials.slots.seat(command.slot, command.chunk, command.attempt),
         )
         found = await self.blame.find(case)
-        why = explain(results[-1])
+        other = check.of if check.of and check.of != command.chunk else ""
+        why = explain(results[-1], other)
         rejected = await self._reject(command, built, label, why, tuple(results))
         return replace(rejected, culprits=found.together, surely=found.minimal)
 
