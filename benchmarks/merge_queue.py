@@ -89,6 +89,12 @@ class World:
             case Land():
                 return ev.CandidateLanded(one, command.candidate)
 
+    def on_the_way(self, command: Effect, state: RunState) -> tuple[float, ev.Event] | None:
+        """Return the moment at which a red candidate that is run again was red once."""
+        if isinstance(command, Gate) and command.runs > 1 and self._is_red(command, state):
+            return self.gate, ev.CandidateSuspected(command.chunk)
+        return None
+
     def _agent(self, chunk: ChunkId) -> float:
         sigma = log(1 + SPREAD**2)
         chance = Random(f"{self.seed} {chunk}")

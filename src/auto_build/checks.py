@@ -14,6 +14,7 @@ from auto_build.core.verification import reads_like_output
 from auto_build.process import Exit, Processes
 
 OUTPUT_TAIL: Final = 6_000  # characters of output that are journaled and shown to an agent
+_GREEN_TAIL: Final = 1_000  # characters that are kept of what is green
 _SEARCHED: Final = 400_000  # characters of output in which `expected` and tests are looked for
 _SHOWN: Final = 10  # tests that are named in a sentence
 _MOST_NAMES: Final = 2_000  # tests that are kept by name; with more, it is red as a whole
@@ -91,7 +92,7 @@ def settle(check: Check, runs: Sequence[Run], before: Standing | None) -> CheckR
         passed=passed,
         code=decisive.code,
         seconds=round(sum(run.seconds for run in runs), 3),
-        output=decisive.output,
+        output=decisive.output[-_GREEN_TAIL:] if now.green else decisive.output,
         note="; ".join(note for note in notes if note),
         expected=check.expected,
         failed=tuple(sorted(now.failed)),

@@ -17,6 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pydantic import BaseModel, ValidationError
+
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.parse import GITLINK, Commit, File
 from auto_build.git.worktree import Worktree, Worktrees
@@ -28,6 +30,15 @@ from auto_build.settings import FILE, LOCK_FILES, WorkspaceSettings
 _MARK: Final = "auto-build-setup"  # in the worktree's own git folder: what its set-up was made for
 _TAIL: Final = 4_000  # characters of a failing set-up that are shown
 _SEATLESS: Final = Seat("", "", 0, 0)
+
+
+class SetUpFailed(EnvironmentUnfit):
+    """A set-up command did not work on a tree; `note` says how, `output` what it printed."""
+
+    def __init__(self, fact: str, *, hint: str, note: str, output: str) -> None:
+        super().__init__(fact, hint=hint)
+        self.note = note
+        self.output = output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +77,27 @@ class Slots:
         """Return a slot's worktree at `commit`, furnished, without anything that git would list.
 
         Raises:
-            EnvironmentUnfit: what it needs is not there, or a set-up command failed.
+            EnvironmentUnfit: what it needs is not there.
+            SetUpFailed: a set-up command did not work.
         """
         async with self._busy.setdefault(seat.worker, asyncio.Lock()):
             worktree = await self._check_out(seat.worker, commit)
-            self._copy(worktree)
-            self._link(worktree)
-            await self._set_up(worktree, seat, commit)
+            files = await self.worktrees.repo.files(commit) if self._is_furnished else ()
+            self._copy(worktree, files)
+            self._link(worktree, files)
+            await self._set_up(worktree, seat, files)
             return worktree
+
+    async def require_for_agent(self, seat: Seat, commit: Commit) -> Worktree:
+        """Return a slot for an agent that goes on with work of its own, set up as far as can be.
+
+        Set-up that fails may be what the agent has to mend.
+        """
+        try:
+            return await self.require(seat, commit)
+        except SetUpFailed as failed:
+            self.notice(seat.chunk, str(failed))
+            return await self._check_out(seat.worker, commit)
 
     async def require_fit(self, commit: Commit) -> None:
         """See that what the settings name can be given to slots and will not be committed.
@@ -96,9 +120,15 @@ class Slots:
                 hint="add it to .gitignore and commit that; files that git tracks are in every"
                 " worktree anyway",
             )
+        files = await repo.files(commit)
+        if tracked := [path for path in named if _tracks(files, path)]:
+            raise EnvironmentUnfit(
+                f"[workspace] names {', '.join(tracked)}, where git tracks files: they are in every"
+                " worktree anyway",
+                hint=f"take it out of {FILE}",
+            )
         if self.settings.link:
             await self.worktrees.exclude(*self.settings.link)
-        files = await repo.files(commit)
         modules = [file.path for file in files if file.mode == GITLINK]
         if modules and not any("submodule" in line for line in self.settings.setup):
             raise EnvironmentUnfit(
@@ -163,18 +193,24 @@ class Slots:
 
     # --- furnishing ------------------------------------------------------------------------------
 
-    def _copy(self, worktree: Worktree) -> None:
+    @property
+    def _is_furnished(self) -> bool:
+        return bool(self.settings.setup or self.settings.copied or self.settings.link)
+
+    def _copy(self, worktree: Worktree, files: Sequence[File]) -> None:
         for path in self.settings.copied:
+            if _tracks(files, path):  # somebody's work has it now
+                continue
             source, target = self.worktrees.repo.project / path, worktree.path / path
             try:
                 _copy(source, target)
             except (OSError, shutil.Error) as error:
                 raise EnvironmentUnfit(f"{source} cannot be copied to {target}: {error}") from error
 
-    def _link(self, worktree: Worktree) -> None:
+    def _link(self, worktree: Worktree, files: Sequence[File]) -> None:
         for path in self.settings.link:
             source, target = self.worktrees.repo.project / path, worktree.path / path
-            if target.is_symlink() and target.readlink() == source:
+            if _tracks(files, path) or (target.is_symlink() and target.readlink() == source):
                 continue
             try:
                 if target.is_symlink() or target.is_file():
@@ -186,22 +222,24 @@ class Slots:
             except OSError as error:
                 raise EnvironmentUnfit(f"{target} cannot be linked to {source}: {error}") from error
 
-    async def _set_up(self, worktree: Worktree, seat: Seat, commit: Commit) -> None:
+    async def _set_up(self, worktree: Worktree, seat: Seat, files: Sequence[File]) -> None:
+        """Run the set-up commands, unless that was done for these inputs and nothing is gone."""
         if not self.settings.setup:
             return
-        wanted = await self._inputs(commit)
-        mark = worktree.git_dir / _MARK
-        if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
+        wanted = self._digest_of_inputs(files)
+        path = worktree.git_dir / _MARK
+        mark = _load_mark(path)
+        if mark and mark.inputs == wanted and mark.is_whole(worktree.path):
             return
-        mark.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         for line in self.settings.setup:
             await self._run(line, worktree, seat)
-        mark.write_text(wanted, encoding="utf-8")
+        made = await self.worktrees.repo.ignored_in(worktree.git_dir, worktree.path)
+        path.write_text(_Mark(inputs=wanted, made=made).model_dump_json(), encoding="utf-8")
 
-    async def _inputs(self, commit: Commit) -> str:
+    def _digest_of_inputs(self, files: Iterable[File]) -> str:
         """Return a digest of all that the set-up commands are known to read."""
-        listed = await self.worktrees.repo.files(commit)
-        read = sorted((file.path, file.oid) for file in listed if self._is_input(file.path))
+        read = sorted((file.path, file.oid) for file in files if self._is_input(file.path))
         told = (self.settings.model_dump(mode="json"), read)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -228,11 +266,37 @@ class Slots:
         if done.code == 0:
             return
         how = "took longer than its limit" if done.code is None else f"failed ({done.code})"
-        raise EnvironmentUnfit(
+        raise SetUpFailed(
             f"set-up of worker {seat.worker} {how}: $ {line}\n{done.tail.strip()}",
             hint=f"try it in a fresh clone, and mend [workspace] setup in {FILE}; its log is"
             f" {self.logs / f'set-up-{seat.worker}.log'}",
+            note=f"set-up {how}: $ {line}",
+            output=done.tail,
         )
+
+
+class _Mark(BaseModel):
+    """What a slot was set up for, and which ignored files and folders it had then."""
+
+    inputs: str
+    made: tuple[str, ...] = ()
+
+    def is_whole(self, folder: Path) -> bool:
+        """Say whether nothing of it was deleted."""
+        return all(os.path.lexists(folder / path) for path in self.made)
+
+
+def _load_mark(path: Path) -> _Mark | None:
+    try:
+        return _Mark.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):  # there is none, or half of one: it is set up anew
+        return None
+
+
+def _tracks(files: Iterable[File], path: str) -> bool:
+    """Say whether a commit has a file at a path, or in a folder there."""
+    wanted = path.strip("/")
+    return any(file.path == wanted or file.path.startswith(f"{wanted}/") for file in files)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -190,6 +190,16 @@ class Build:
                 name = f"{CANDIDATE}-{len(self.history)}"
                 self.record(ev.CandidateBuilt(command.chunk, name, onto))
 
+    def suspect(self, chance: Random) -> None:
+        """Let a candidate at the bottom of the stack be red once."""
+        for command in self.under_way:
+            now = self.state.chunks[command.chunk]
+            alone = isinstance(now, Gating) and now.ahead is None and not now.suspected
+            if isinstance(command, Gate) and alone and chance.random() < 0.2:
+                self.record(ev.CandidateSuspected(command.chunk))
+                self.advance()
+                return
+
     def steps(self) -> Iterator[tuple[RunState, ev.Event]]:
         """Yield each event after the first, with the state in which it happened."""
         return zip(self.states, self.history[1:], strict=False)
@@ -208,6 +218,7 @@ def builds(draw: st.DrawFn) -> Build:
     interruptions = chance.randint(0, 6)
     for _ in range(MOST_STEPS):
         build.advance()
+        build.suspect(chance)
         if interruptions and chance.random() < 0.2:
             interruptions -= 1
             _interrupt(chance, build)

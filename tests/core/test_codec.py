@@ -94,6 +94,7 @@ EVENTS: list[ev.Event] = [
     ev.GateStarted(A),
     ev.GateStarted(A, ahead=ChunkId("b"), onto="candidate"),
     ev.CandidateBuilt(A, "candidate", "head"),
+    ev.CandidateSuspected(A),
     ev.GateVoided(A),
     ev.GateLost(A),
     ev.CandidatePassed(A, "candidate", "head", (RED, STOPPED), "look at it", replayed=True),

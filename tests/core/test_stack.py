@@ -128,6 +128,35 @@ def test_what_stood_on_a_red_one_is_checked_again_on_the_nearest_that_has_not_fa
     assert second == Gate(C, 1, 3, BASE, WORK, ahead=A, onto="ca", runs=1)
 
 
+def test_nobody_stands_on_one_that_was_red_once() -> None:
+    run, _ = step(step(replace(queued(A, B), window=3))[0])
+    run, first = step(play(run, ev.CandidateSuspected(A)))
+    assert first == Withdraw(B)
+    run, second = step(run)
+    assert second == Gate(B, 1, 2, BASE, WORK, runs=FEW)
+
+
+def test_one_that_was_red_once_and_then_green_lands_if_nobody_went_on_without_it() -> None:
+    run, _ = step(queued(A))
+    run = green(play(run, ev.CandidateSuspected(A)), A)
+    _, first = step(run)
+    assert first == Land(A, "ca", BASE)
+
+
+def test_one_that_was_red_once_and_then_green_is_checked_again_behind_those_that_went_on() -> None:
+    run, _ = step(replace(queued(A, B), window=3))
+    run, _ = step(play(run, ev.CandidateSuspected(A)))
+    run, first = step(green(run, A))
+    assert first == Withdraw(A)
+    _, second = step(run)
+    assert second == Gate(A, 1, 1, BASE, WORK, ahead=B, onto="cb", runs=1)
+
+
+def test_one_by_one_nobody_goes_on_while_one_is_run_again() -> None:
+    run, _ = step(queued(A, B, window=1))
+    assert decide(play(run, ev.CandidateSuspected(A)), slots=4) == ()
+
+
 def test_who_is_red_on_another_is_judged_when_that_one_has_landed() -> None:
     run, _ = step(step(queued(A, B))[0])
     run = play(run, ev.CandidateDoubted(B, "red"))

@@ -80,6 +80,7 @@ def _of_chunk(one: ChunkId) -> list[ev.ChunkEvent]:
         ev.AttemptEnded(one, ev.Outcome.TIMEOUT, "after 60 min"),
         ev.GateStarted(one),
         ev.CandidateBuilt(one, CANDIDATE, HEAD),
+        ev.CandidateSuspected(one),
         ev.GateVoided(one),
         ev.GateLost(one),
         passed(one),
@@ -113,6 +114,7 @@ MOVES = {
     "queued": {"GateStarted"},
     "gating": {
         "CandidateBuilt",
+        "CandidateSuspected",
         "GateVoided",
         "GateLost",
         "CandidatePassed",

@@ -71,6 +71,9 @@ class World:
             case Gate():
                 return self._gate(command, state)
 
+    def on_the_way(self, command: Effect, state: RunState) -> None:
+        del command, state
+
     def _gate(self, command: Gate, state: RunState) -> ev.Event:
         holds = {chunk for chunk, now in state.chunks.items() if isinstance(now, Landed)}
         under: ChunkId | None = command.ahead

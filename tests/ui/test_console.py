@@ -215,8 +215,8 @@ def test_a_command_that_is_flaky_and_names_no_test_is_told_by_its_line(story: St
 def test_how_candidates_are_checked_is_told_with_its_figures(story: Story) -> None:
     story.tell(ev.QueuePaced(ahead=True, agent_s=120.0, gate_s=41.0, slots=4))
     assert told(story)[-1] == (
-        "⇉ queue      candidates are checked ahead of each other: a gate takes 41.0s, an agent 2m 00s,"
-        " 4 workers"
+        "⇉ queue      candidates are checked ahead of each other: a gate takes 41.0s,"
+        " an agent 2m 00s, 4 workers"
     )
 
 
@@ -275,6 +275,7 @@ def every_kind(story: Story) -> Iterator[ev.Event]:
     yield from (ev.AttemptStarted(A, 1, 1), ev.AttemptLost(A), ev.AttemptStarted(A, 1, 1))
     yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A), ev.GateLost(A))
     yield from (ev.GateStarted(A, B, "b"), ev.CandidateBuilt(A, "c", "b"), ev.GateVoided(A))
+    yield from (ev.GateStarted(A), ev.CandidateSuspected(A), ev.GateLost(A))
     yield from (ev.GateStarted(A, B, "b"), ev.CandidateDoubted(A, "red: $ make"))
     yield from (ev.GateStarted(A), ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A))
     yield from (ev.LandLost(A), ev.LandStarted(A), ev.LandingVoided(A, "h"))

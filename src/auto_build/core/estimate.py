@@ -78,11 +78,15 @@ class World(Protocol):
         """Return what a command came to that took so long and ends in `state`."""
         ...
 
+    def on_the_way(self, command: Effect, state: RunState) -> tuple[float, ev.Event] | None:
+        """Return what happens while a command is carried out, if anything, and how long after."""
+        ...
+
 
 def play(state: RunState, *, slots: int, world: World) -> Schedule:
     """Play a run to its end in virtual time, by the decisions that real runs are made of."""
     now, order = 0.0, 0
-    under_way: list[tuple[float, int, float, Effect]] = []
+    under_way: list[tuple[float, int, float, Effect, ev.Event | None]] = []
     spans: list[Span] = []
     while True:
         if change := pace(state, slots=slots):
@@ -96,10 +100,15 @@ def play(state: RunState, *, slots: int, world: World) -> Schedule:
             order += 1
             if isinstance(command, Gate):
                 state = apply(state, _built(command, order))
-            heappush(under_way, (now + world.length(command, state), order, now, command))
+            if between := world.on_the_way(command, state):
+                heappush(under_way, (now + between[0], -order, now, command, between[1]))
+            heappush(under_way, (now + world.length(command, state), order, now, command, None))
         if not under_way:
             return Schedule(now, tuple(spans), state)
-        end, _, begin, effect = heappop(under_way)
+        end, _, begin, effect, happened = heappop(under_way)
+        if happened is not None:
+            now, state = end, apply(state, happened)
+            continue
         if isinstance(effect, StartAttempt):
             spans.append(Span(effect.chunk, effect.slot, begin, end))
         now = end
@@ -150,6 +159,9 @@ class _Smooth:
                 return ev.CandidatePassed(command.chunk, "", "", (check,))
             case Land():
                 return ev.CandidateLanded(command.chunk, "")
+
+    def on_the_way(self, command: Effect, state: RunState) -> None:
+        del command, state
 
 
 def speedups(plan: Plan, workers: int) -> Mapping[int, float]:

@@ -319,6 +319,13 @@ class CandidateBuilt:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateSuspected:
+    """The candidate was red once and is run again; meanwhile nobody builds on it."""
+
+    chunk: ChunkId
+
+
+@dataclass(frozen=True, slots=True)
 class GateVoided:
     """The candidate was built on one that did not land; it is queued again, in its place."""
 
@@ -431,6 +438,7 @@ ChunkEvent = (
     | AttemptEnded
     | GateStarted
     | CandidateBuilt
+    | CandidateSuspected
     | GateVoided
     | GateLost
     | CandidatePassed

@@ -3,10 +3,11 @@
 Candidates that are checked or green form a stack: the lowest stands on staging's head, each other
 on the candidate of the one `ahead` of it, in the belief that it will land. Only the lowest lands,
 and only the lowest can be rejected: of another that is red nobody knows yet whose fault it is, so
-that it leaves the stack and waits for those it stood on. Where one leaves without landing, what was
-built on it is withdrawn and checked again, on the nearest that has not failed. No agent's work is
-touched by any of that. How high the stack may be is the state's `window`: 1 is one after the other,
-and the only height while gates are short.
+that it leaves the stack and waits for those it stood on. The lowest leaves it as soon as it is red
+once, and is run again beside it. Where one leaves without landing, what was built on it is
+withdrawn and checked again, on the nearest that has not failed. No agent's work is touched by any
+of that. How high the stack may be is the state's `window`: 1 is one after the other, and the only
+height while gates are short.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,16 +41,18 @@ def pace(state: RunState, *, slots: int) -> ev.QueuePaced | None:
 
 
 def withdraw(state: RunState) -> Withdraw | None:
-    """Return a candidate that stands on one which did not land."""
+    """Return a candidate that stands on one which did not land, or that was left behind."""
     for chunk, now in state.chunks.items():
         if isinstance(now, Gating | Passed) and not _stands(state, now):
+            return Withdraw(chunk)
+        if isinstance(now, Passed) and now.suspected and _is_left_behind(state, now):
             return Withdraw(chunk)
     return None
 
 
 def land(state: RunState) -> Land | None:
     """Return the landing of the lowest candidate, if it is green."""
-    for chunk, now in _stack(state):
+    for chunk, now in state.chunks.items():
         if isinstance(now, Passed) and not _is_landing(state, now.ahead):
             return Land(chunk, now.candidate, now.head)
     return None
@@ -58,7 +61,8 @@ def land(state: RunState) -> Land | None:
 def gate(state: RunState) -> Gate | None:
     """Return the candidate to be checked next, if another one may be."""
     stack = dict(_stack(state))
-    if len(stack) >= state.window:
+    under_way = sum(isinstance(now, Stacked) for now in state.chunks.values())
+    if under_way >= state.window:
         return None
     top = _top(stack)
     if top and not stack[top].candidate:
@@ -91,8 +95,18 @@ def _runs(state: RunState, now: Queued) -> int:
 def _stack(state: RunState) -> Iterator[tuple[ChunkId, Stacked]]:
     for chunk in state.plan.chunks:
         now = state.chunks[chunk]
-        if isinstance(now, Stacked):
+        if isinstance(now, Stacked) and not _is_suspected(now):
             yield chunk, now
+
+
+def _is_suspected(now: Stacked) -> bool:
+    return now.passed.suspected if isinstance(now, Landing) else now.suspected
+
+
+def _is_left_behind(state: RunState, now: Passed) -> bool:
+    """Say whether others went on without a candidate that was red once and then green."""
+    moved = bool(state.head) and state.head != now.head
+    return moved or next(_stack(state), None) is not None
 
 
 def _top(stack: Mapping[ChunkId, Stacked]) -> ChunkId | None:
@@ -121,11 +135,9 @@ def _stands(state: RunState, now: Gating | Passed) -> bool:
     under = state.chunks.get(now.ahead)
     if isinstance(under, Landed):
         return under.commit == now.head and _is_no_worse(state, now)
-    if isinstance(under, Landing):
-        return under.candidate == now.head
-    if isinstance(under, Gating | Passed):
-        return under.candidate == now.head and _stands(state, under)
-    return False
+    if not isinstance(under, Stacked) or _is_suspected(under) or under.candidate != now.head:
+        return False
+    return isinstance(under, Landing) or _stands(state, under)
 
 
 def _is_no_worse(state: RunState, now: Gating | Passed) -> bool:

@@ -119,7 +119,8 @@ class Queued:
 class Gating:
     """The candidate is being built and checked, on top of `head`.
 
-    Where that is not staging's head but the candidate of another chunk, that one is `ahead`.
+    Where that is not staging's head but the candidate of another chunk, that one is `ahead`. It is
+    `suspected` when it was red once and is run again.
     """
 
     attempt: Attempt
@@ -127,6 +128,7 @@ class Gating:
     ahead: ChunkId | None = None
     candidate: str = ""
     head: str = ""
+    suspected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Passed:
     unverified: str
     ahead: ChunkId | None = None
     checks: tuple[ev.CheckResult, ...] = ()
+    suspected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

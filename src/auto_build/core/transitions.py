@@ -292,6 +292,8 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
             return Gating(now.attempt, now.work, event.ahead, head=event.onto)
         case Gating(), ev.CandidateBuilt():
             return replace(now, candidate=event.candidate, head=event.head)
+        case Gating(), ev.CandidateSuspected():
+            return replace(now, suspected=True)
         case Gating(), ev.GateLost():
             return Queued(now.attempt, now.work)
         case Gating() | Passed(), ev.GateVoided():
@@ -329,6 +331,7 @@ def _passed(now: Gating, event: ev.CandidatePassed) -> Passed:
         unverified=event.unverified,
         ahead=now.ahead,
         checks=event.checks,
+        suspected=now.suspected,
     )
 
 

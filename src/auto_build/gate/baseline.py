@@ -32,7 +32,6 @@ from auto_build.slots import Slots
 _NOT_THERE: Final = frozenset({126, 127})  # what a shell says of a program that it cannot run
 _MISSING: Final = re.compile(
     r"No module named|ModuleNotFoundError|Cannot find (?:module|package)|command not found"
-    r"|No such file or directory"
 )
 _ONCE_MORE: Final = 2  # times that a collision must be seen again before it counts as one
 _SMALL: Final = 1_000_000  # bytes of a file that may be copied to try whether it is what is missing
@@ -147,12 +146,12 @@ class Baseline:
         shown = f"$ {check.command}\n{result.note}\n{result.output.strip()}"
         lacking = await self._lacking()
         if result.code in _NOT_THERE or (result.whole and _MISSING.search(result.output)):
-            raise EnvironmentUnfit(
+            self._doubt(
                 f"a check cannot do its work on the unchanged base:\n{shown}",
                 hint=f"install what it needs with setup under [workspace] in {FILE}, or mend the"
                 f" check{_only_there(lacking)}",
             )
-        if files := [path for path in lacking if self._may_be_it(path)]:
+        if files := [path for path in lacking if self._may_be_it(path, seat)]:
             better = await self._with(files, check, head, seat)
             if better.passed or set(better.failed) < set(result.failed):
                 self._doubt(
@@ -172,9 +171,10 @@ class Baseline:
         ignored = await self.trials.repo.ignored()
         return tuple(path for path in ignored if path.rstrip("/") not in given)
 
-    def _may_be_it(self, path: str) -> bool:
+    def _may_be_it(self, path: str, seat: Seat) -> bool:
         file = self._project / path
-        return bool(_LOCAL.search(path)) and file.is_file() and file.stat().st_size <= _SMALL
+        small = file.is_file() and file.stat().st_size <= _SMALL
+        return small and bool(_LOCAL.search(path)) and not (Path(seat.worktree) / path).exists()
 
     async def _with(
         self, files: Sequence[str], check: Check, head: Commit, seat: Seat

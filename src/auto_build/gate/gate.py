@@ -151,7 +151,14 @@ class Gate:
     ) -> ev.CheckResult:
         """Return a check's verdict on a candidate, old failures forgiven."""
         before = state.standing.get(check.key)
-        result = await self.trials.examine(check, built.commit, seat, before=before, runs=runs)
+        result = await self.trials.examine(
+            check,
+            built.commit,
+            seat,
+            before=before,
+            runs=runs,
+            suspect=lambda: self.record(ev.CandidateSuspected(ChunkId(seat.chunk))),
+        )
         if result.passed or before is not None or result.whole:
             return result
         return await self._forgive(check, result, built, seat)

@@ -13,13 +13,13 @@ from auto_build.checks import Run, known_green, run_check, settle
 from auto_build.core.events import CheckResult
 from auto_build.core.inputs import inputs_of, untouched
 from auto_build.core.suite import Check
-from auto_build.core.verdict import Standing
+from auto_build.core.verdict import Answer, Standing
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktree
 from auto_build.policy.environment import Seat
-from auto_build.slots import Slots
+from auto_build.slots import SetUpFailed, Slots
 
 Notice = Callable[[str, str], None]  # chunk, what is being done
 Traced = Callable[[dict[str, str]], dict[str, str]]
@@ -40,7 +40,14 @@ class Trials:
     _red: dict[tuple[str, str], Run] = field(default_factory=dict)
 
     async def examine(
-        self, check: Check, at: Commit, seat: Seat, *, before: Standing | None, runs: int
+        self,
+        check: Check,
+        at: Commit,
+        seat: Seat,
+        *,
+        before: Standing | None,
+        runs: int,
+        suspect: Callable[[], object] = lambda: None,
     ) -> CheckResult:
         """Return a check's verdict on a commit's tree.
 
@@ -50,6 +57,7 @@ class Trials:
             seat: the slot in which it is run, if it has to be.
             before: how it stood on the tree that it is compared with.
             runs: how often a red one is run before it counts.
+            suspect: called where it is red and is run again.
         """
         if why := await self.known_green(check, at):
             return known_green(check, why)
@@ -60,6 +68,7 @@ class Trials:
             if result.passed or len(seen) >= runs or not _worth_again(seen):
                 return result
             self.notice(seat.chunk, f"red ({seen[-1].note}); run once more: $ {check.command}")
+            suspect()
 
     async def try_once(self, check: Check, at: Commit, seat: Seat) -> Run | None:
         """Run a check once on a commit's tree; None where it is known to be green there."""
@@ -74,11 +83,14 @@ class Trials:
         return self._red[tree, check.key]
 
     async def run(self, check: Check, at: Commit, seat: Seat, *, traced: Traced = dict) -> Run:
-        """Run a check once, on exactly a commit's tree, and take back what it leaves there.
+        """Run a check once, on exactly a commit's tree, and tell what it leaves there.
 
-        `traced` may add to its environment.
+        `traced` may add to its environment. Where set-up fails on the tree, the check is red.
         """
-        worktree = await self.slots.require(seat, at)
+        try:
+            worktree = await self.slots.require(seat, at)
+        except SetUpFailed as failed:
+            return Run(Answer(green=False), 1, 0.0, failed.note, failed.output)
         self.notice(seat.chunk, f"$ {check.command}")
         run = await run_check(
             self.repo.processes,

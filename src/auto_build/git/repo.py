@@ -224,6 +224,10 @@ class Repo:
 
     async def ignored(self) -> tuple[str, ...]:
         """Return what lies in the user's worktree and git ignores; folders end in `/`."""
+        return await self.ignored_in(self.git_dir, self.project)
+
+    async def ignored_in(self, git_dir: Path, work_tree: Path) -> tuple[str, ...]:
+        """Return what lies in a worktree and git ignores; folders end in `/`."""
         done = await self.git(
             "ls-files",
             "-z",
@@ -231,8 +235,8 @@ class Repo:
             "--ignored",
             "--exclude-standard",
             "--directory",
-            git_dir=self.git_dir,
-            work_tree=self.project,
+            git_dir=git_dir,
+            work_tree=work_tree,
         )
         return tuple(path for path in done.stdout.split("\0") if path)
 

@@ -171,6 +171,10 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
             yield Line(_CHECKING, chunk, f"merged onto {onto}, off-tree", quiet=True)
         case ev.CandidateBuilt():
             yield Line(_CHECKING, chunk, f"as {event.candidate[:10]}", quiet=True)
+        case ev.CandidateSuspected():
+            yield Line(
+                _CHECKING, chunk, "red once: nobody builds on it until it is clear", quiet=True
+            )
         case ev.GateVoided():
             why = "what it was merged onto did not land: checked anew"
             yield Line(_MOVED, chunk, why, quiet=True)
