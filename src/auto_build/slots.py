@@ -127,15 +127,14 @@ class Slots:
                 " worktree anyway",
                 hint=f"take it out of {FILE}",
             )
-        if self.settings.link:
-            await self.worktrees.exclude(*self.settings.link)
+        await self.worktrees.exclude(*named)  # a chunk may change .gitignore
         modules = [file.path for file in files if file.mode == GITLINK]
         if modules and not any("submodule" in line for line in self.settings.setup):
             raise EnvironmentUnfit(
                 f"there are submodules ({', '.join(modules)}), and worktrees begin without their"
                 " files",
-                hint=f'have each set up, in {FILE}: [workspace] setup = ["git submodule update'
-                ' --init --recursive"]',
+                hint=f"have each set up, in {FILE}:\n[workspace]\n"
+                'setup = ["git submodule update --init --recursive"]',
             )
         await self._require_lfs(files)
 
@@ -152,6 +151,15 @@ class Slots:
                     " hold pointers in their place",
                     hint="install git-lfs, then: git lfs install",
                 )
+
+    def lent(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some paths that slots only have because they are copied or linked."""
+        wanted = [path.strip("/") for path in (*self.settings.copied, *self.settings.link)]
+        return tuple(
+            path
+            for path in paths
+            if any(path == one or path.startswith(f"{one}/") for one in wanted)
+        )
 
     def require_clean(self, worktree: Worktree, left: Sequence[str]) -> None:
         """See that set-up has left nothing that agents' work would take along.
@@ -199,7 +207,7 @@ class Slots:
 
     def _copy(self, worktree: Worktree, files: Sequence[File]) -> None:
         for path in self.settings.copied:
-            if _tracks(files, path):  # somebody's work has it now
+            if _tracks(files, path):  # the work that is looked at has committed one
                 continue
             source, target = self.worktrees.repo.project / path, worktree.path / path
             try:

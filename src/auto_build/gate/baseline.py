@@ -9,7 +9,7 @@ user's checkout in place of the slot, or one that cannot run in two slots at onc
 import asyncio
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -124,11 +124,14 @@ class Baseline:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         tracer = Tracer(self._project, self.folder)
-        traced = dict if self.probe == "off" else tracer.environment
+
+        def noting(env: dict[str, str]) -> dict[str, str]:
+            return env if self.probe == "off" else _harmless(tracer.environment(env))
+
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
-                    self.trials.run(check, head, seat, traced=traced if not n else dict)
+                    self.trials.run(check, head, seat, traced=_harmless if n else noting)
                 )
                 for n, seat in enumerate(wanted)
             ]
@@ -145,7 +148,7 @@ class Baseline:
         """
         shown = f"$ {check.command}\n{result.note}\n{result.output.strip()}"
         lacking = await self._lacking()
-        if result.code in _NOT_THERE or (result.whole and _MISSING.search(result.output)):
+        if result.code in _NOT_THERE or _could_not_begin(result):
             self._doubt(
                 f"a check cannot do its work on the unchanged base:\n{shown}",
                 hint=f"install what it needs with setup under [workspace] in {FILE}, or mend the"
@@ -252,6 +255,17 @@ class Baseline:
         if self.probe == "stop":
             raise EnvironmentUnfit(fact, hint=f"{hint}, {_LOOK}")
         self.warn(f"{fact}; mend it with {hint}")
+
+
+def _could_not_begin(result: ev.CheckResult) -> bool:
+    """Say whether a check found no module that it needs, so that none of its tests was run."""
+    none_ran = result.whole or not (result.succeeded or any("::" in one for one in result.failed))
+    return none_ran and bool(_MISSING.search(result.output))
+
+
+def _harmless(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which Python compiles nothing into a checkout that it leads to."""
+    return {**env, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _only_there(lacking: Sequence[str]) -> str:

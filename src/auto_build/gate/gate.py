@@ -69,8 +69,7 @@ class Gate:
                 return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
             return ev.CandidateConflicted(chunk.id, head, built.paths)
         self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
-        if ours := forbidden(entry.path for entry in await self.repo.touched(head, built.commit)):
-            why = f"The work changes {', '.join(ours)}, which only the coordinator writes: undo it."
+        if why := self._refusal([one.path for one in await self.repo.touched(head, built.commit)]):
             return await self._reject(command, built, label, why, ())
         return await self._examine(command, state, built, label)
 
@@ -96,6 +95,20 @@ class Gate:
         return await self.worktrees.sync_view(staging, old, new)
 
     # --- checking --------------------------------------------------------------------------------
+
+    def _refusal(self, touched: Sequence[str]) -> str:
+        """Say which paths a work changes that no work may change; empty where there are none."""
+        if ours := forbidden(touched):
+            return (
+                f"The work changes {', '.join(ours)}, which only the coordinator writes: undo it."
+            )
+        lent = self.trials.slots.lent(touched)
+        if lent:
+            return (
+                f"The work commits {', '.join(lent)}, which is the user's own and was only lent to"
+                " this worktree: take it out of your commits (git rm --cached)."
+            )
+        return ""
 
     async def _examine(
         self, command: cmd.Gate, state: RunState, built: Candidate, label: Label

@@ -19,6 +19,7 @@ from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktree
 from auto_build.policy.environment import Seat
+from auto_build.process import CommandFailed
 from auto_build.slots import SetUpFailed, Slots
 
 Notice = Callable[[str, str], None]  # chunk, what is being done
@@ -141,7 +142,10 @@ class Trials:
         """Say what a check has done to its worktree, if anything."""
         if not worktree.is_there or not (worktree.path / ".git").is_file():
             return "deleted its worktree"
-        status = await self.slots.worktrees.status(worktree)
+        try:
+            status = await self.slots.worktrees.status(worktree)
+        except CommandFailed:
+            return "broke git in its worktree"
         if status.head != at:
             return "moved its worktree to another commit"
         return f"wrote {', '.join(_few(status.dirty))}" if status.dirty else ""

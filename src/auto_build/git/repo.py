@@ -275,12 +275,13 @@ class Repo:
             "-z",
             "--stdin",
             ok=(0, 1),
-            stdin="".join(f"{path}\0" for path in paths),
+            stdin="".join(f"./{path}\0" for path in paths),
             git_dir=self.git_dir,
             work_tree=self.project,
+            extra_env={"GIT_LITERAL_PATHSPECS": "0"},  # which this command cannot work with
         )
         ignored = set(done.stdout.split("\0"))
-        return tuple(path for path in paths if path not in ignored)
+        return tuple(path for path in paths if f"./{path}" not in ignored)
 
     async def has_lfs(self) -> bool:
         """Say whether git can fetch and store files with Git LFS here."""

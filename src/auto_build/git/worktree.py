@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,8 +147,10 @@ class Worktrees:
         self._mend_link(worktree)
         try:
             await self._reset(worktree, commit)
-        except CommandFailed:
+        except CommandFailed:  # files that cannot be written, a lock left behind, a broken index
             _make_writable(worktree.path)
+            for name in ("index", "index.lock", "HEAD.lock"):
+                (worktree.git_dir / name).unlink(missing_ok=True)
             await self._reset(worktree, commit)
         return worktree
 
@@ -166,10 +169,10 @@ class Worktrees:
         return worktree
 
     def slots(self) -> tuple[int, ...]:
-        """Return the numbers of the slots that have a worktree, or a folder of that name."""
-        if not self.folder.is_dir():
-            return ()
-        names = (path.name.removeprefix(WORKER) for path in self.folder.glob(f"{WORKER}*"))
+        """Return the numbers of the slots that git knows, or that have a folder of that name."""
+        known = [path for path, _ in self._registered() if path.parent == self.folder.resolve()]
+        found = [path.name for path in (*known, *self.folder.glob(f"{WORKER}*"))]
+        names = {name.removeprefix(WORKER) for name in found if name.startswith(WORKER)}
         return tuple(sorted(int(name) for name in names if name.isdigit()))
 
     async def status(self, worktree: Worktree) -> Status:
@@ -192,8 +195,10 @@ class Worktrees:
         """Remove one of our worktrees; whatever else is at its path is left alone."""
         async with self._making:
             foreign = path.is_symlink() or path.is_file()
-            if foreign or self._admin(path) is None:
+            if foreign or (self._admin(path) is None and not self._is_orphan(path)):
                 return
+            if self._is_orphan(path):
+                self._move_aside(path, path.name)
             await self._forget(path)
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
@@ -223,9 +228,18 @@ class Worktrees:
         return kept
 
     async def _forget(self, path: Path) -> None:
-        if self._admin(path) is not None:
+        admin = self._admin(path)
+        if admin is None:
+            return
+        if there := self.find(path):
+            self._mend_link(there)
             _make_writable(path)
+        try:
             await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
+        except CommandFailed:  # git cannot make sense of it any more
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            shutil.rmtree(admin)
 
     async def sync_view(self, staging: Worktree, old: Commit, new: Commit) -> str:
         """Bring the staging worktree's files from `old` to `new`; return why not, if not.
@@ -301,12 +315,24 @@ class Worktrees:
         Links on the way to the worktree are followed; one in its own place is not.
         """
         wanted = path.parent.resolve() / path.name
+        return next((admin for one, admin in self._registered() if one == wanted), None)
+
+    def _registered(self) -> Iterator[tuple[Path, Path]]:
+        """Yield the folder of each worktree that git knows, and the git folder that it has."""
         for link in (self.repo.common_dir / "worktrees").glob("*/gitdir"):
             with suppress(OSError):
                 named = (link.parent / os.fsdecode(link.read_bytes().strip())).parent
-                if named.parent.resolve() / named.name == wanted:
-                    return link.parent
-        return None
+                yield named.parent.resolve() / named.name, link.parent
+
+    def _is_orphan(self, path: Path) -> bool:
+        """Say whether a folder was our worktree, and git's side of it is gone."""
+        link = path / ".git"
+        if path.is_symlink() or link.is_symlink() or not link.is_file():
+            return False
+        ours = os.fsencode(f"gitdir: {self.repo.common_dir / 'worktrees' / path.name}")
+        with suppress(OSError):
+            return link.read_bytes().strip() == ours and self._admin(path) is None
+        return False
 
     def _mend_link(self, worktree: Worktree) -> None:
         """Write a worktree's `.git` file anew where an agent broke it."""
@@ -324,6 +350,8 @@ class Worktrees:
                 return there
             if self.folder.exists() and not self.folder.is_dir():
                 raise _in_the_way(self.folder)
+            if self._is_orphan(path):
+                self._move_aside(path, path.name)
             if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
                 raise _in_the_way(path)
             await self.repo.git("worktree", "add", "--force", "--quiet", str(path), *checkout)
