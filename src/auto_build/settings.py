@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from auto_build.errors import EnvironmentUnfit, UsageProblem
 from auto_build.policy.environment import PLACEHOLDER
+from auto_build.policy.permission import ClaimMode
 
 FILE: Final = "auto-build.toml"
 LOCK_FILES: Final = (  # what set-up commands read: locks, and what they are made from
@@ -99,6 +100,12 @@ class GateSettings(_Table):
 
     checks: tuple[_Line, ...] = ()
     window: int | None = Field(default=None, ge=1, le=64)
+
+
+class ClaimSettings(_Table):
+    """What becomes of a write beyond a chunk's claims."""
+
+    mode: ClaimMode = ClaimMode.WIDEN
 
 
 class WorkspaceSettings(_Table):
@@ -236,6 +243,7 @@ class Settings(_Table):
     run: RunSettings = RunSettings()
     models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
+    claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)

@@ -213,7 +213,11 @@ def builds(draw: st.DrawFn) -> Build:
     spread, since Hypothesis likes short histories best, in which the first agents fail.
     """
     plan = draw(plans())
-    chance = Random(f"{draw(st.integers(0, 99))} {plan}")
+    return played_out(Random(f"{draw(st.integers(0, 99))} {plan}"), plan)
+
+
+def played_out(chance: Random, plan: Plan) -> Build:
+    """Return a run of a plan that went on until nothing was left to do."""
     build = Build.begin(plan, _bounds(chance, chance.randint(1, 4)))
     interruptions = chance.randint(0, 6)
     for _ in range(MOST_STEPS):
@@ -290,6 +294,10 @@ def _session(
     session = f"session of attempt {command.attempt}"
     if chance.random() < 0.7:
         yield ev.ConversationBegan(one, session, BASE)
+    for path in chance.sample(TOUCHED, chance.choice((0, 0, 1, 3))):
+        if state.free_claim(one, path):
+            yield ev.ClaimTaken(one, path)
+            state = apply(state, ev.ClaimTaken(one, path))
     before = state.usage.get(one, {}).get(session, Usage()).cost_usd or 0.0
     for _ in range(chance.randint(0, 9)):
         spent += chance.uniform(0.0, REQUEST)

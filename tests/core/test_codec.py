@@ -85,6 +85,7 @@ EVENTS: list[ev.Event] = [
     ev.ResumeStarted(A, budget=1.25),
     ev.ConversationBegan(A, "c0de", "base"),
     ev.UsageReported(A, "c0de", Usage(input_tokens=9, cost_usd=0.1, source=CostSource.AGENT)),
+    ev.ClaimTaken(A, "src/ü b.py"),
     ev.AttemptLost(A),
     ev.WorkCaptured(A, "base", "commit", "pin", ("a.py", "ü b\n.py"), 12.5),
     *(

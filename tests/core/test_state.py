@@ -75,6 +75,7 @@ def _of_chunk(one: ChunkId) -> list[ev.ChunkEvent]:
         ev.ResumeStarted(one),
         ev.ConversationBegan(one, "c0de", BASE),
         ev.UsageReported(one, "c0de", Usage(cost_usd=0.5)),
+        ev.ClaimTaken(one, "new"),
         ev.AttemptLost(one),
         captured(one, "src/x.py"),
         ev.AttemptEnded(one, ev.Outcome.TIMEOUT, "after 60 min"),
@@ -109,7 +110,7 @@ def test_the_queue_holds_each_chunk_from_its_capture_to_its_verdict_once(build: 
 MOVES = {
     "pending": {"AttemptStarted"},
     "set aside": {"AttemptStarted"},
-    "running": {"WorkCaptured", "AttemptEnded", "AttemptLost", "ConversationBegan"},
+    "running": {"WorkCaptured", "AttemptEnded", "AttemptLost", "ConversationBegan", "ClaimTaken"},
     "parked": {"ResumeStarted"},
     "queued": {"GateStarted"},
     "gating": {

@@ -19,6 +19,7 @@ from auto_build.errors import AutoBuildError
 from auto_build.policy.environment import AGENT, BASE, Environment, Seat
 from auto_build.settings import (
     AcpAgent,
+    ClaimSettings,
     ClaudeAgent,
     CommandAgent,
     EnvironmentSettings,
@@ -67,6 +68,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
     [
         ("`[run]`", [RunSettings]),
         ("`[gate]`", [GateSettings]),
+        ("`[claims]`", [ClaimSettings]),
         ("`[workspace]`", [WorkspaceSettings]),
         ("`[environment]`", [EnvironmentSettings]),
         ("`[models]`", [ModelSettings]),

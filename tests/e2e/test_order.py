@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from auto_build.core import events as ev
-from tests.e2e.project import Project, Report, append, chunk, phase, sleep, write
+from tests.e2e.project import Project, Report, append, chunk, phase, shell, sleep, write
 
 
 def _side_by_side(report: Report) -> Iterator[frozenset[str]]:
@@ -185,3 +185,20 @@ async def test_an_agent_starts_from_what_its_dependencies_landed(
 
     landed = report.only(ev.CandidateLanded, "base").commit
     assert report.only(ev.WorkCaptured, "top").base == landed
+
+
+async def test_in_strict_mode_work_beyond_the_claims_goes_back_to_its_agent(
+    project: Project,
+) -> None:
+    project.settings('[claims]\nmode = "strict"')
+    project.plan_of(chunk("one", files=["one.py"]), chunk("free"))
+    project.agent("one", write("one.py"), write("other.py"))
+    project.agent("one", shell("rm other.py"), round=1)
+    project.agent("free", write("anywhere.py"))
+
+    report = await project.run()
+
+    assert report.view.finished
+    assert "other.py, which the chunk does not claim" in report.only(ev.CandidateRejected).feedback
+    assert "other.py" not in project.tree()
+    assert "anywhere.py" in project.tree(), "a chunk that claims nothing may write anywhere"

@@ -163,6 +163,14 @@ def test_an_edit_of_what_another_agent_is_writing_is_refused_and_names_the_holde
     assert f"(chunk {HOLDER})" in told[0].text
 
 
+def test_a_path_that_nobody_holds_is_taken_before_it_is_written(built: Built) -> None:
+    story = built.story("4-3")
+    taken = [event.path for event in story if isinstance(event, ev.ClaimTaken)]
+    assert taken == ["CHANGELOG.md"]
+    kinds = [type(event) for event in story]
+    assert kinds.index(ev.ClaimTaken) < kinds.index(ev.WorkCaptured)
+
+
 @pytest.mark.parametrize("chunk", [REFUSED, "3-1"])
 def test_a_red_check_goes_back_into_the_same_conversation(built: Built, chunk: str) -> None:
     story = built.story(chunk)

@@ -70,6 +70,14 @@ class Claim:
         return cls("/".join(segments) + ("/" if folder else ""))
 
 
+def find_claim(path: str) -> Claim | None:
+    """Return the claim on a path; None where no claim can spell it, as with a leading `~`."""
+    try:
+        return Claim.parse(path)
+    except BadClaim:
+        return None
+
+
 def _resolve(text: str) -> list[str]:
     segments: list[str] = []
     for part in text.split("/"):

@@ -257,6 +257,14 @@ class UsageReported:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimTaken:
+    """The agent is about to write a path that nobody holds; it is the chunk's until it lands."""
+
+    chunk: ChunkId
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptLost:
     """The coordinator ended while the agent was at work; what it left is pinned."""
 
@@ -433,6 +441,7 @@ ChunkEvent = (
     | ResumeStarted
     | ConversationBegan
     | UsageReported
+    | ClaimTaken
     | AttemptLost
     | WorkCaptured
     | AttemptEnded

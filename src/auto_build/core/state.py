@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auto_build.core import events as ev
-from auto_build.core.claims import Claim
+from auto_build.core.claims import Claim, find_claim, first_overlap
 from auto_build.core.outcomes import Setback
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.usage import Usage, total
@@ -25,7 +25,8 @@ class Attempt:
     `session` is what the agent calls its conversation, measured from the commit `base`; `setbacks`
     are how the chunk failed before, `backoffs` the pauses that its service asked for. It may
     spend `budget` dollars beyond the `before` that the chunk had cost when it was begun. `culprits`
-    are the landed chunks together with which its work was red, and is not without them.
+    are the landed chunks together with which its work was red, and is not without them. `taken` are
+    claims on paths that its agent asked for and nobody held.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Attempt:
     budget: float | None = None
     before: float = 0.0
     culprits: tuple[ChunkId, ...] = ()
+    taken: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,16 @@ class RunState:
         now = self.chunks[chunk]
         return self.plan.chunks[chunk].claims + (_granted(now) if isinstance(now, Live) else ())
 
+    def held_by_others(self, chunk: ChunkId) -> tuple[Claim, ...]:
+        """Return what all other live chunks hold."""
+        return tuple(claim for other in self.live if other != chunk for claim in self.held(other))
+
+    def free_claim(self, chunk: ChunkId, path: str) -> Claim | None:
+        """Return the claim on a path, if one can be made of it and no other chunk stands in it."""
+        claim = find_claim(path)
+        taken = claim is None or first_overlap((claim,), self.held_by_others(chunk))
+        return None if taken else claim
+
     def usage_of(self, chunk: ChunkId) -> Usage:
         """Return what a chunk has used up, in all its attempts."""
         return total(self.usage.get(chunk, {}).values())
@@ -319,6 +331,7 @@ class RunState:
 def _granted(now: Live) -> tuple[Claim, ...]:
     match now:
         case Running() | Parked():
-            return now.rejected.work.granted if now.rejected else ()
+            captured = now.rejected.work.granted if now.rejected else ()
         case _:
-            return now.work.granted
+            captured = now.work.granted
+    return now.attempt.taken + captured

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from auto_build.core import events as ev
-from auto_build.core.claims import BadClaim, Claim, covers, first_overlap, touches
+from auto_build.core.claims import covers, touches
 from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, Step, repeats
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import (
@@ -282,6 +282,8 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Running(), ev.ConversationBegan():
             attempt = replace(now.attempt, session=event.session, base=event.base)
             return replace(now, attempt=attempt)
+        case Running(), ev.ClaimTaken():
+            return _taking(state, now, event)
         case Running(), ev.WorkCaptured():
             return Queued(now.attempt, _work(state, now, event))
         case Running(), ev.AttemptEnded():
@@ -454,23 +456,24 @@ def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
     before = now.rejected.work if now.rejected else None
     own = state.plan.chunks[event.chunk].claims
     beyond = [path for path in event.touched if not any(covers(claim, path) for claim in own)]
-    others = [claim for other in state.live if other != event.chunk for claim in state.held(other)]
+    others = state.held_by_others(event.chunk)
     granted = set(before.granted if before else ())
     outside = set(before.outside if before else ())
     for path in beyond:
-        claim = _claim(path)
-        if claim and not first_overlap((claim,), others):
+        if claim := state.free_claim(event.chunk, path):
             granted.add(claim)
         if own or any(touches(other, path) for other in others):
             outside.add(path)
     return Work(event.base, event.commit, event.pin, tuple(sorted(granted)), tuple(sorted(outside)))
 
 
-def _claim(path: str) -> Claim | None:
-    try:
-        return Claim.parse(path)
-    except BadClaim:  # a name that no claim can spell, such as a leading `~`: it cannot be granted
-        return None
+def _taking(state: RunState, now: Running, event: ev.ClaimTaken) -> Running:
+    """Return a chunk with one more claim, which nobody else may hold."""
+    claim = state.free_claim(event.chunk, event.path)
+    if claim is None:
+        raise IllegalTransition(now, event)
+    attempt = replace(now.attempt, taken=tuple(sorted({*now.attempt.taken, claim})))
+    return replace(now, attempt=attempt)
 
 
 def _attempts(now: ChunkState) -> int:

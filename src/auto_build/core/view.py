@@ -76,7 +76,12 @@ class Times:
         chunk = event.chunk
         changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
         match event:
-            case ev.UsageReported() | ev.ConversationBegan() | ev.CandidateSuspected():
+            case (
+                ev.UsageReported()
+                | ev.ConversationBegan()
+                | ev.ClaimTaken()
+                | ev.CandidateSuspected()
+            ):
                 return _with(self, last=at)
             case ev.AttemptStarted():
                 changes["started"] = {**self.started, chunk: at}

@@ -53,7 +53,7 @@ from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktree
 from auto_build.policy.environment import Seat
-from auto_build.policy.permission import Decision, Request, judge
+from auto_build.policy.permission import Allow, ClaimMode, Decision, Request, judge
 from auto_build.slots import Slots
 
 _NOTICE_LIMIT: Final = 200
@@ -76,6 +76,7 @@ class LocalEngine:
     repair_model: str
     patience: Patience
     pauses: Pauses
+    claims: ClaimMode
     clock: Callable[[], float]
     logs: Path
     notice: Notice
@@ -264,12 +265,24 @@ class LocalEngine:
         """Answer an agent that asks, by what holds at this moment."""
         state = self.ledger.state
         chunk = task.chunk.id
-        return judge(
+        decision = judge(
             request,
             root=os.path.realpath(task.slot.path),
             held=[(other, state.held(other)) for other in state.live if other != chunk],
             own=state.held(chunk),
+            mode=self.claims,
         )
+        if isinstance(decision, Allow):
+            self._take(task, decision)
+        return decision
+
+    def _take(self, task: "_Task", decision: Allow) -> None:
+        """Claim what an agent is about to write, before it does."""
+        if decision.warning:
+            self.notice(task.chunk.id, decision.warning)
+        for path in decision.takes:
+            if self.ledger.state.free_claim(task.chunk.id, path):
+                self.ledger.record(ev.ClaimTaken(task.chunk.id, path))
 
     def _hear(self, task: "_Task", event: AgentEvent) -> Failure | None:
         """Take in one event of an agent's; say whether it has to stop."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from auto_build.checks import explain
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
+from auto_build.core.claims import Claim, covers
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
 from auto_build.core.suite import Check, suite
@@ -32,6 +33,7 @@ from auto_build.git.repo import Conflict, Repo
 from auto_build.git.worktree import Worktrees
 from auto_build.policy.environment import Seat
 from auto_build.policy.paths import forbidden
+from auto_build.policy.permission import ClaimMode
 
 Verdict = ev.CandidatePassed | ev.CandidateDoubted | ev.CandidateRejected | ev.CandidateConflicted
 
@@ -50,6 +52,7 @@ class Gate:
     record: Callable[[ev.Event], object]
     spec: str
     checks: tuple[str, ...]
+    claims: ClaimMode
 
     @property
     def branch(self) -> str:
@@ -69,7 +72,8 @@ class Gate:
                 return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
             return ev.CandidateConflicted(chunk.id, head, built.paths)
         self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
-        if why := self._refusal([one.path for one in await self.repo.touched(head, built.commit)]):
+        touched = [entry.path for entry in await self.repo.touched(head, built.commit)]
+        if why := self._refusal(touched, chunk.claims):
             return await self._reject(command, built, label, why, ())
         return await self._examine(command, state, built, label)
 
@@ -96,11 +100,17 @@ class Gate:
 
     # --- checking --------------------------------------------------------------------------------
 
-    def _refusal(self, touched: Sequence[str]) -> str:
+    def _refusal(self, touched: Sequence[str], claims: Sequence[Claim]) -> str:
         """Say which paths a work changes that no work may change; empty where there are none."""
         if ours := forbidden(touched):
             return (
                 f"The work changes {', '.join(ours)}, which only the coordinator writes: undo it."
+            )
+        beyond = [path for path in touched if not any(covers(one, path) for one in claims)]
+        if claims and beyond and self.claims is ClaimMode.STRICT:
+            return (
+                f"The work changes {', '.join(beyond)}, which the chunk does not claim: undo that,"
+                " and say at the end what is left to do there."
             )
         lent = self.trials.slots.lent(touched)
         if lent:

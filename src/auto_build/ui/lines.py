@@ -162,6 +162,8 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
             yield Line(_NOTE, chunk, f"conversation {event.session}", quiet=True)
         case ev.UsageReported():
             yield Line(_NOTE, chunk, f"used {used(state.usage_of(chunk))} so far", quiet=True)
+        case ev.ClaimTaken():
+            yield Line(_OUTSIDE, chunk, f"takes {event.path}, which nobody holds", quiet=True)
         case ev.WorkCaptured():
             yield from _captured(event, state)
         case ev.AttemptEnded():
