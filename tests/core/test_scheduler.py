@@ -103,7 +103,7 @@ def test_one_candidate_at_a_time_is_between_gate_and_staging_unless_they_look_ah
 ) -> None:
     for state in build.states:
         stacked = sum(isinstance(now, Gating | Passed | Landing) for now in state.live.values())
-        assert stacked <= (state.widest if any_ahead(build) else 1)
+        assert stacked <= (state.gate.widest if any_ahead(build) else 1)
 
 
 def any_ahead(build: Build) -> bool:

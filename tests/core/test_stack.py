@@ -74,6 +74,11 @@ def queued(*names: ChunkId, window: int = 4) -> RunState:
     return play(carry_out(run, slots=4), *(captured(name) for name in names))
 
 
+def widened(run: RunState, window: int) -> RunState:
+    """Return the run as it would be after more landings."""
+    return replace(run, gate=replace(run.gate, window=window))
+
+
 def step(run: RunState) -> tuple[RunState, Command]:
     """Carry out the first thing to be done; a candidate is built at once."""
     first, *_ = decide(run, slots=4)
@@ -118,7 +123,7 @@ def test_who_is_green_first_lands_after_the_one_ahead() -> None:
 
 
 def test_what_stood_on_a_red_one_is_checked_again_on_the_nearest_that_has_not_failed() -> None:
-    run = replace(queued(A, B, C), window=4)
+    run = widened(queued(A, B, C), 4)
     for _ in range(3):
         run, _ = step(run)
     run = play(green(run, C), ev.CandidateDoubted(B, "red"))
@@ -129,7 +134,7 @@ def test_what_stood_on_a_red_one_is_checked_again_on_the_nearest_that_has_not_fa
 
 
 def test_nobody_stands_on_one_that_was_red_once() -> None:
-    run, _ = step(step(replace(queued(A, B), window=3))[0])
+    run, _ = step(step(widened(queued(A, B), 3))[0])
     run, first = step(play(run, ev.CandidateSuspected(A)))
     assert first == Withdraw(B)
     run, second = step(run)
@@ -144,7 +149,7 @@ def test_one_that_was_red_once_and_then_green_lands_if_nobody_went_on_without_it
 
 
 def test_one_that_was_red_once_and_then_green_is_checked_again_behind_those_that_went_on() -> None:
-    run, _ = step(replace(queued(A, B), window=3))
+    run, _ = step(widened(queued(A, B), 3))
     run, _ = step(play(run, ev.CandidateSuspected(A)))
     run, first = step(green(run, A))
     assert first == Withdraw(A)
@@ -175,16 +180,16 @@ def test_who_is_red_on_another_that_fails_is_checked_without_it() -> None:
 
 def test_the_window_halves_with_each_failure_and_grows_by_one_with_each_landing() -> None:
     run = queued(A, B, C, D)
-    assert run.window == 2
+    assert run.gate.window == 2
     run = green(step(run)[0], A)
     run, _ = step(step(run)[0])
     run = play(run, ev.CandidateLanded(A, "ca"))
-    assert run.window == 3
+    assert run.gate.window == 3
     run = play(run, ev.CandidateDoubted(B, "red"))
     run, _ = step(run)
-    assert run.window == 3, "of that nobody knows yet whose fault it is"
+    assert run.gate.window == 3, "of that nobody knows yet whose fault it is"
     run = red(run, B) if isinstance(run.chunks[B], Gating) else red(run, C)
-    assert run.window == 1
+    assert run.gate.window == 1
 
 
 def test_a_window_of_one_never_looks_ahead() -> None:
@@ -294,7 +299,7 @@ def test_what_was_chosen_is_taken_back_where_it_no_longer_pays() -> None:
     run = play(measured(gate_s=1.0, agent_s=100.0), AHEAD)
     choice = pace(run, slots=4)
     assert choice == ev.QueuePaced(ahead=False, agent_s=100.0, gate_s=1.0, slots=4)
-    assert play(run, choice).window == 1
+    assert play(run, choice).gate.window == 1
 
 
 def test_nothing_is_chosen_before_it_is_measured_or_where_it_is_forbidden() -> None:

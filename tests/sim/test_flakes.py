@@ -82,7 +82,7 @@ class World:
             now = state.chunks[under]
             under = now.ahead if isinstance(now, Gating | Passed) else None
         runs: list[Run] = []
-        before = state.standing[CHECK.key]
+        before = state.gate.standing[CHECK.key]
         while True:
             runs.append(self.run(frozenset({*holds, command.chunk})))
             result = settle(CHECK, runs, before)
@@ -120,7 +120,8 @@ def test_a_regression_that_keeps_the_count_is_caught_in_each_of_200_runs(workers
 
 def test_the_flaky_test_is_told_of_in_most_runs() -> None:
     told = sum(
-        FLAKY in built(World(seed), workers=1).flaky.get(CHECK.key, ()) for seed in range(SEEDS)
+        FLAKY in built(World(seed), workers=1).gate.flaky.get(CHECK.key, ())
+        for seed in range(SEEDS)
     )
     assert told > SEEDS // 2
 
@@ -130,4 +131,4 @@ def test_with_a_test_that_fails_always_there_would_be_something_to_see() -> None
     for rate in (0.0, 1.0):
         state = built(World(1, rate=rate), workers=4)
         assert all(isinstance(now, Landed) for now in state.chunks.values())
-        assert (FLAKY in state.standing[CHECK.key].failed) is (rate == 1.0)
+        assert (FLAKY in state.gate.standing[CHECK.key].failed) is (rate == 1.0)

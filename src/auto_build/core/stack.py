@@ -6,8 +6,8 @@ and only the lowest can be rejected: of another that is red nobody knows yet who
 that it leaves the stack and waits for those it stood on. The lowest leaves it as soon as it is red
 once, and is run again beside it. Where one leaves without landing, what was built on it is
 withdrawn and checked again, on the nearest that has not failed. No agent's work is touched by any
-of that. How high the stack may be is the state's `window`: 1 is one after the other, and the only
-height while gates are short.
+of that. How high the stack may be is the gate book's `window`: 1 is one after the other, and the
+only height while gates are short.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,10 +28,9 @@ _MEASURED: Final = 2  # agents and gates that must be measured before anything i
 
 def pace(state: RunState, *, slots: int) -> ev.QueuePaced | None:
     """Return how candidates are to be checked from now on, where that changes."""
-    times = state.pace
-    if min(times.agents, times.gates) < _MEASURED or min(slots, state.widest) < 2:
+    times, ahead = state.gate.pace, state.gate.looks_ahead
+    if min(times.agents, times.gates) < _MEASURED or min(slots, state.gate.widest) < 2:
         return None
-    ahead = bool(state.paced and state.paced.ahead)
     limit = ONE_BY_ONE_BELOW if ahead else AHEAD_FROM
     wanted = times.gate_mean_s * slots >= limit * times.agent_mean_s
     if wanted == ahead:
@@ -62,7 +61,7 @@ def gate(state: RunState) -> Gate | None:
     """Return the candidate to be checked next, if another one may be."""
     stack = dict(_stack(state))
     under_way = sum(isinstance(now, Stacked) for now in state.chunks.values())
-    if under_way >= state.window:
+    if under_way >= state.gate.window:
         return None
     top = _top(stack)
     if top and not stack[top].candidate:
@@ -142,9 +141,9 @@ def _stands(state: RunState, now: Gating | Passed) -> bool:
 
 def _is_no_worse(state: RunState, now: Gating | Passed) -> bool:
     return isinstance(now, Gating) or all(
-        result.standing.is_no_worse_than(state.standing[result.check.key])
+        result.standing.is_no_worse_than(state.gate.standing[result.check.key])
         for result in now.checks
-        if result.check.key in state.standing
+        if result.check.key in state.gate.standing
     )
 
 
@@ -162,7 +161,9 @@ def _by_urgency(state: RunState) -> list[ChunkId]:
     waiting = [
         chunk for chunk in state.queue if _may_land(chunk, after) and not _doubts(state, chunk)
     ]
-    return sorted(waiting, key=lambda one: -(length[one] + state.overtaken.get(one, 0)))  # stable
+    return sorted(
+        waiting, key=lambda one: -(length[one] + state.gate.overtaken.get(one, 0))
+    )  # stable
 
 
 def _doubts(state: RunState, chunk: ChunkId) -> bool:

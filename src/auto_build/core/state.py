@@ -10,10 +10,10 @@ from typing import Final
 
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim, find_claim, first_overlap
+from auto_build.core.gatebook import GateBook
 from auto_build.core.outcomes import Setback
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.usage import Usage, total
-from auto_build.core.verdict import Standing
 
 CENT: Final = 0.01
 
@@ -215,34 +215,9 @@ Done = Landed | Skipped
 ChunkState = Pending | SetAside | Live | Done | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long agents and gates take, in seconds, all together and how many there were."""
-
-    agent_s: float = 0.0
-    agents: int = 0
-    gate_s: float = 0.0
-    gates: int = 0
-
-    @property
-    def agent_mean_s(self) -> float:
-        """How long an agent takes, on the average."""
-        return self.agent_s / self.agents if self.agents else 0.0
-
-    @property
-    def gate_mean_s(self) -> float:
-        """How long a gate takes, on the average."""
-        return self.gate_s / self.gates if self.gates else 0.0
-
-
 @dataclass(frozen=True)
 class RunState:
     """Everything that deciding needs to know.
-
-    `standing` is how each check of the suite stands on staging's head, `flaky` the tests of each
-    that both failed and passed on the same tree. Candidates are checked ahead of each other where
-    `paced` says so, as many as `window`, which is at most `widest`; `overtaken` counts how often
-    one that waits was passed over for another that came later.
 
     `width` is how many agents may be at work, where that is fewer than there are slots; nobody may
     begin before `hold_until`, in seconds since the epoch. `halt` says why nobody can work at all.
@@ -269,13 +244,7 @@ class RunState:
     merged: ev.RunMerged | None = None
     discarded: bool = False
     head: str = ""  # the commit that landed last
-    standing: Mapping[str, Standing] = field(default_factory=dict)
-    flaky: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
-    paced: ev.QueuePaced | None = None
-    window: int = 1
-    widest: int = 1
-    overtaken: Mapping[ChunkId, int] = field(default_factory=dict)
+    gate: GateBook = field(default_factory=GateBook)
 
     @property
     def live(self) -> Mapping[ChunkId, Live]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from types import MappingProxyType
-from typing import Final
 
 from auto_build.core import events as ev
 from auto_build.core.claims import covers, touches
+from auto_build.core.gatebook import GateBook
 from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, Step, repeats
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import (
@@ -34,9 +34,6 @@ from auto_build.core.state import (
     Work,
 )
 from auto_build.core.usage import Usage
-from auto_build.core.verdict import GREEN, Standing
-
-_FIRST_WINDOW: Final = 2
 
 
 class IllegalTransition(Exception):
@@ -105,9 +102,7 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
         case ev.SessionOpened():
             return replace(
                 state,
-                window=1,
-                widest=event.window,
-                paced=None,
+                gate=state.gate.opened(event.window),
                 open=True,
                 paused="",
                 halt="",
@@ -122,10 +117,9 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
         case ev.PlanChanged():
             return _change_plan(state, event)
         case ev.BaseChecked():
-            return _measured(state, event.checks, before={})
+            return replace(state, gate=state.gate.begun(event.checks))
         case ev.QueuePaced():
-            window = min(_FIRST_WINDOW, state.widest) if event.ahead else 1
-            return replace(state, paced=event, window=window)
+            return replace(state, gate=state.gate.chosen(event))
         case ev.RunPaused():
             return replace(state, paused=event.why)
         case ev.RunMerged():
@@ -172,84 +166,32 @@ def _around(state: RunState, event: ev.ChunkEvent) -> RunState:
             return replace(state, forgiven=MappingProxyType(forgiven))
         case ev.WorkCaptured():
             wider = None if state.width is None else state.width + 1
-            pace = state.pace
-            pace = replace(pace, agent_s=pace.agent_s + event.seconds, agents=pace.agents + 1)
-            return replace(state, width=wider, pace=pace)
+            return replace(state, width=wider, gate=state.gate.worked(event.seconds))
         case ev.AttemptEnded():
             return _after_end(state, event)
-        case ev.GateStarted():
-            return _overtake(state, event.chunk)
-        case ev.CandidatePassed() | ev.CandidateDoubted():
-            return _gated(state, event.checks)
-        case ev.CandidateRejected():
-            return _narrower(_gated(state, event.checks))
-        case ev.CandidateConflicted():
-            return _narrower(state)
-        case ev.CandidateLanded():
-            return _after_landing(state, event.chunk)
         case _:
-            return state
+            return replace(state, gate=_booked(state, event))
 
 
-def _overtake(state: RunState, first: ChunkId) -> RunState:
-    """Return the state with everybody noted who was queued before the one that is now checked."""
-    passed_over = state.queue[: state.queue.index(first)] if first in state.queue else ()
-    waiting = {one for one in passed_over if isinstance(state.chunks[one], Queued)}
-    overtaken = {
-        one: state.overtaken.get(one, 0) + (one in waiting)
-        for one in state.queue
-        if one != first and (one in waiting or one in state.overtaken)
-    }
-    return replace(state, overtaken=MappingProxyType(overtaken))
-
-
-def _gated(state: RunState, checks: Iterable[ev.CheckResult]) -> RunState:
-    """Return the state with what a gate has shown, whatever its verdict."""
-    results = tuple(checks)
-    seconds = sum(result.seconds for result in results)
-    pace = replace(state.pace, gate_s=state.pace.gate_s + seconds, gates=state.pace.gates + 1)
-    return replace(state, pace=pace, flaky=_flaky(state, results))
-
-
-def _narrower(state: RunState) -> RunState:
-    return replace(state, window=max(1, state.window // 2))
-
-
-def _after_landing(state: RunState, chunk: ChunkId) -> RunState:
-    now = state.chunks[chunk]
-    landed = _measured(state, now.passed.checks) if isinstance(now, Landing) else state
-    if state.paced is None or not state.paced.ahead:
-        return landed
-    return replace(landed, window=min(state.window + 1, state.widest))
-
-
-def _measured(
-    state: RunState,
-    checks: Iterable[ev.CheckResult],
-    before: Mapping[str, Standing] | None = None,
-) -> RunState:
-    """Return the state where this is how the checks stand on staging's head.
-
-    A flaky test that failed before stays known as failing: that it passed once does not mend it.
-    """
-    results = tuple(checks)
-    flaky = _flaky(state, results)
-    standing = dict(state.standing if before is None else before)
-    for result in results:
-        key = result.check.key
-        kept = standing.get(key, GREEN).failed & flaky.get(key, frozenset())
-        now = result.standing
-        standing[key] = replace(now, failed=now.failed | kept)
-    return replace(state, standing=MappingProxyType(standing), flaky=flaky)
-
-
-def _flaky(state: RunState, results: Iterable[ev.CheckResult]) -> Mapping[str, frozenset[str]]:
-    found = dict(state.flaky)
-    for result in results:
-        if result.flaky:
-            key = result.check.key
-            found[key] = found.get(key, frozenset()) | frozenset(result.flaky)
-    return MappingProxyType(found)
+def _booked(state: RunState, event: ev.ChunkEvent) -> GateBook:
+    """Return what the gate knows after an event."""
+    book = state.gate
+    match event:
+        case ev.GateStarted():
+            before = state.queue[: state.queue.index(event.chunk)]
+            waiting = {one for one in before if isinstance(state.chunks[one], Queued)}
+            return book.passed_over(event.chunk, state.queue, waiting)
+        case ev.CandidatePassed() | ev.CandidateDoubted():
+            return book.gated(event.checks)
+        case ev.CandidateRejected():
+            return book.gated(event.checks).failed()
+        case ev.CandidateConflicted():
+            return book.failed()
+        case ev.CandidateLanded():
+            now = state.chunks[event.chunk]
+            return book.landed(now.passed.checks if isinstance(now, Landing) else ())
+        case _:
+            return book
 
 
 def _after_end(state: RunState, event: ev.AttemptEnded) -> RunState:

@@ -205,7 +205,7 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
         hold_until=state.hold_until,
         flaky=tuple(
             name or key.partition("\n")[0]
-            for key, names in state.flaky.items()
+            for key, names in state.gate.flaky.items()
             for name in sorted(names)
         ),
     )

@@ -157,7 +157,7 @@ class Gate:
         case = Case(
             check=check,
             result=results[-1],
-            before=state.standing.get(check.key),
+            before=state.gate.standing.get(check.key),
             base=Commit(command.base),
             work=Commit(command.commit),
             head=built.head,
@@ -173,7 +173,7 @@ class Gate:
         self, check: Check, state: RunState, built: Candidate, seat: Seat, runs: int
     ) -> ev.CheckResult:
         """Return a check's verdict on a candidate, old failures forgiven."""
-        before = state.standing.get(check.key)
+        before = state.gate.standing.get(check.key)
         result = await self.trials.examine(
             check,
             built.commit,
