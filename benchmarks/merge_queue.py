@@ -69,7 +69,9 @@ class World:
                 return self._agent(command.chunk) * REPAIR
             case Gate():
                 self.gates += 1
-                return self.gate * (command.runs if self._is_red(command, state) else 1)
+                if command.ahead or not self._is_red(command, state):
+                    return self.gate
+                return self.gate * (command.runs + 1)  # and once without the work
             case Land():
                 return 0.0
 

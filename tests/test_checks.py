@@ -43,9 +43,10 @@ def test_a_test_that_answered_both_ways_is_named() -> None:
     assert result.note == "flaky: a failed and passed on the same tree"
 
 
-def test_two_red_runs_that_clear_each_other_are_green() -> None:
+def test_two_red_runs_that_clear_each_other_are_red() -> None:
     result = settle(CHECK, [ran("a"), ran("b")], None)
-    assert result.passed
+    assert not result.passed
+    assert not result.steady
     assert result.flaky == ("a", "b")
 
 

@@ -164,6 +164,7 @@ def test_what_a_slot_needs_is_read(tmp_path: Path) -> None:
         ('copy = ["/etc/passwd"]', ["'/etc/passwd' is no path inside the repository"]),
         ('link = ["../other"]', ["'../other' is no path inside the repository"]),
         ('copy = ["~/.env"]', ["'~/.env' is no path inside the repository"]),
+        ('link = ["a"]\ncopy = ["a/b"]', ["'a/b' lies in 'a', which is named too"]),
         ('copy = ["."]', ["'.' is no path inside the repository"]),
         ('environment = { A = "{prot}" }', ["environment.A: {prot} is unknown", "{worktree}"]),
         ('setup = [""]', ["workspace.setup.0"]),

@@ -74,14 +74,13 @@ async def run_check(
 
 def settle(check: Check, runs: Sequence[Run], before: Standing | None) -> CheckResult:
     """Return the verdict of a check's runs on one tree, given how it stood `before` on another."""
-    together = combine([run.answer for run in runs])
-    now = together.standing
-    decisive = next((run for run in runs if run.answer.green), runs[-1])
+    together = combine([run.answer for run in runs], before)
+    now, passed = together.standing, together.passed
+    decisive = next((run for run in runs if run.answer.standing == now), runs[-1])
     flaky = tuple(sorted(together.flaky))
     notes = [decisive.note if not now.green or decisive.answer.green else ""]
     if flaky or together.flaky_as_a_whole:
         notes.append(f"flaky: {_named(flaky or ('it',))} failed and passed on the same tree")
-    passed = now.is_no_worse_than(before)
     if passed and not now.green:
         old = f"{_named(sorted(now.failed))} failed before" if now.failed else "it was red before"
         notes.append(old)
@@ -100,6 +99,7 @@ def settle(check: Check, runs: Sequence[Run], before: Standing | None) -> CheckR
         flaky=flaky or (("",) if together.flaky_as_a_whole else ()),
         succeeded=decisive.answer.tests.passed if decisive.answer.tests else None,
         runs=len(runs),
+        steady=together.steady,
     )
 
 

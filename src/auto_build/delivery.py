@@ -11,11 +11,13 @@ from types import MappingProxyType
 from typing import Final
 
 from auto_build.core import events as ev
+from auto_build.core.conservation import describe
 from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import Landed, RunState
 from auto_build.core.view import View, build_view
 from auto_build.errors import NotReady
+from auto_build.git.conservation import find_lost
 from auto_build.git.landing import (
     BRANCHES,
     DISCARDED,
@@ -254,7 +256,22 @@ class Build:
                 hint=f"merge it by hand: git merge {self.short_branch}, resolve, git commit",
             )
         message = f"Merge branch '{self.short_branch}'\n"
-        return await self.repo.commit_tree(tree, [user, staging], message)
+        merged = await self.repo.commit_tree(tree, [user, staging], message)
+        await self._require_whole(user, staging, merged)
+        return merged
+
+    async def _require_whole(self, user: Commit, staging: Commit, merged: Commit) -> None:
+        """See that no line that either side added is missing in the merge."""
+        base = await self.repo.merge_base(user, staging)
+        if base is None:
+            return
+        found = await find_lost(self.repo, base, user, staging, merged)
+        if found.lost:
+            raise NotReady(
+                f"the merge would lose lines that one side added:\n{describe(found.lost)}",
+                hint="a merge driver in git's attributes may do that; merge it by hand: git merge"
+                f" {self.short_branch}",
+            )
 
     async def _require_free(self, user: Commit, result: Commit) -> int:
         """Make sure that no unsaved change lies where the merge writes; return how many files."""

@@ -132,6 +132,10 @@ class WorkspaceSettings(_Table):
         for path in (*self.copied, *self.link):
             if path.startswith(("/", "~")) or ".." in Path(path).parts or Path(path) == Path():
                 raise ValueError(f"{path!r} is no path inside the repository")
+        named = [path.strip("/") for path in (*self.copied, *self.link)]
+        for path in named:
+            if inside := [one for one in named if one.startswith(f"{path}/")]:
+                raise ValueError(f"{inside[0]!r} lies in {path!r}, which is named too")
         own = {"worktree", "worker", "port"}
         for key, value in self.environment.items():
             for name in PLACEHOLDER.findall(value):

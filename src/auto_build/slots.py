@@ -12,21 +12,25 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import BaseModel, ValidationError
 
-from auto_build.errors import EnvironmentUnfit
-from auto_build.git.parse import GITLINK, Commit, File
+from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
+from auto_build.git.parse import GITLINK, Commit, File, Status
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.journal import now
 from auto_build.policy.environment import Environment, Seat
 from auto_build.process import CommandFailed
 from auto_build.settings import FILE, LOCK_FILES, WorkspaceSettings
 
+_LINKS: Final = "auto-build-links"  # beside it: the links that we made
+_OF_A_LOGIN: Final = ("XDG_SESSION_", "XDG_RUNTIME_DIR", "XDG_VTNR", "XDG_SEAT", "TERM")
 _MARK: Final = "auto-build-setup"  # in the worktree's own git folder: what its set-up was made for
 _TAIL: Final = 4_000  # characters of a failing set-up that are shown
 _SEATLESS: Final = Seat("", "", 0, 0)
@@ -52,7 +56,8 @@ class Slots:
     logs: Path
     notice: Callable[[str, str], None]
     _busy: dict[int, asyncio.Lock] = field(default_factory=dict)
-    _written: dict[int, float] = field(default_factory=dict)  # when, in seconds since the epoch
+    _stamped: dict[int, int] = field(default_factory=dict)  # seconds since the epoch
+    _used: set[int] = field(default_factory=set)  # slots that were made, or found, by us
 
     def seat(self, number: int, chunk: str = "", attempt: int = 0) -> Seat:
         """Return where a program in a slot runs."""
@@ -70,7 +75,9 @@ class Slots:
     def digest(self) -> str:
         """What makes the environments of two checks the same, whichever slots they run in."""
         stated = self.environment.for_check(_SEATLESS, "")
-        told = (stated, dict(self.environment.per_slot), self.settings.model_dump(mode="json"))
+        kept = {key: value for key, value in stated.items() if not key.startswith(_OF_A_LOGIN)}
+        lent = [_stamp(self.worktrees.repo.project / path) for path in self.settings.copied]
+        told = (kept, dict(self.environment.per_slot), self.settings.model_dump(mode="json"), lent)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     async def require(self, seat: Seat, commit: Commit) -> Worktree:
@@ -82,11 +89,17 @@ class Slots:
         """
         async with self._busy.setdefault(seat.worker, asyncio.Lock()):
             worktree = await self._check_out(seat.worker, commit)
-            files = await self.worktrees.repo.files(commit) if self._is_furnished else ()
-            self._copy(worktree, files)
-            self._link(worktree, files)
-            await self._set_up(worktree, seat, files)
+            if self._is_furnished:
+                files = await self.worktrees.repo.files(commit)
+                self._copy(worktree, files)
+                await self._set_up(worktree, seat, files)
+                self._link(worktree, files)
+            self._take_back_links(worktree)
             return worktree
+
+    def is_there(self, number: int) -> bool:
+        """Say whether a slot has its worktree."""
+        return self.worktrees.find(self.worktrees.slot_path(number)) is not None
 
     async def require_for_agent(self, seat: Seat, commit: Commit) -> Worktree:
         """Return a slot for an agent that goes on with work of its own, set up as far as can be.
@@ -161,43 +174,54 @@ class Slots:
             if any(path == one or path.startswith(f"{one}/") for one in wanted)
         )
 
-    def require_clean(self, worktree: Worktree, left: Sequence[str]) -> None:
-        """See that set-up has left nothing that agents' work would take along.
-
-        Raises:
-            EnvironmentUnfit: it has.
-        """
-        if left:
-            raise EnvironmentUnfit(
-                f"set-up leaves {', '.join(left)} in {worktree.path}, which git does not ignore:"
-                " agents' work would take it along",
-                hint="add it to .gitignore and commit that, or use a set-up command that leaves"
-                " tracked files alone (npm ci, not npm install)",
-            )
-
     async def _check_out(self, number: int, commit: Commit) -> Worktree:
         """Return a slot's worktree at a commit; its files are touched only where they have to be.
 
         Python, make and others tell versions of a file apart by its size and the second in which it
-        was written. So no two trees are written in the same second, or a check would judge one by
-        what was compiled from the other.
+        was written. So what is written anew gets the time of a second that has not yet been, or a
+        check would judge one tree by what was compiled from another.
         """
         there = self.worktrees.find_slot(number)
-        if there and await self._is_at(there, commit):
+        status = await self._status(there) if there else None
+        if there and status and status.head == commit and not (status.branch or status.dirty):
             return there
-        wait_s = 1.0 - (now() - self._written.get(number, 0.0))
-        if 0.0 < wait_s <= 1.0:
-            await asyncio.sleep(wait_s)
-        worktree = await self.worktrees.require_slot(number, commit)
-        self._written[number] = float(int(now()))
+        try:
+            worktree = await self.worktrees.require_slot(number, commit)
+        except (RepositoryUnfit, CommandFailed):
+            if number not in self._used:
+                raise
+            await self.worktrees.set_aside(self.worktrees.slot_path(number))  # it was ours
+            worktree = await self.worktrees.require_slot(number, commit)
+        self._used.add(number)
+        if status and status.head:
+            changed = await self.worktrees.repo.touched(status.head, commit)
+            self._renew(worktree, status.modules)
+            self._stamp(number, worktree, {*status.dirty, *(entry.path for entry in changed)})
         return worktree
 
-    async def _is_at(self, worktree: Worktree, commit: Commit) -> bool:
+    async def _status(self, worktree: Worktree) -> Status | None:
         try:
-            status = await self.worktrees.status(worktree)
+            await self.worktrees.take_flags_off(worktree)
+            return await self.worktrees.status(worktree)
         except CommandFailed:  # an agent broke it: it is mended when it is checked out
-            return False
-        return status.head == commit and status.branch is None and not status.dirty
+            return None
+
+    def _stamp(self, number: int, worktree: Worktree, paths: Iterable[str]) -> None:
+        """Give files that were written anew a time that nothing in the slot had before."""
+        at = max(int(now()), self._stamped.get(number, 0)) + 1
+        self._stamped[number] = at
+        for path in paths:
+            file = worktree.path / path
+            with suppress(OSError):
+                if file.is_file() and not file.is_symlink():
+                    os.utime(file, (at, at))
+
+    def _renew(self, worktree: Worktree, modules: Iterable[str]) -> None:
+        """Throw away submodules in which somebody wrote; set-up fetches them again."""
+        for path in modules:
+            shutil.rmtree(worktree.path / path, ignore_errors=True)
+            (worktree.path / path).mkdir(exist_ok=True)
+            (worktree.git_dir / _MARK).unlink(missing_ok=True)
 
     # --- furnishing ------------------------------------------------------------------------------
 
@@ -209,26 +233,40 @@ class Slots:
         for path in self.settings.copied:
             if _tracks(files, path):  # the work that is looked at has committed one
                 continue
-            source, target = self.worktrees.repo.project / path, worktree.path / path
+            source = self.worktrees.repo.project / path
+            target = _require_place(worktree, path)
             try:
-                _copy(source, target)
+                if not _same(source, target):
+                    _remove(target)
+                    _copy(source, target)
             except (OSError, shutil.Error) as error:
                 raise EnvironmentUnfit(f"{source} cannot be copied to {target}: {error}") from error
 
     def _link(self, worktree: Worktree, files: Sequence[File]) -> None:
+        """Make the links; set-up has run by now, so that nothing it does goes through one."""
         for path in self.settings.link:
-            source, target = self.worktrees.repo.project / path, worktree.path / path
-            if _tracks(files, path) or (target.is_symlink() and target.readlink() == source):
+            source = self.worktrees.repo.project / path
+            if _tracks(files, path):
                 continue
+            target = _require_place(worktree, path)
             try:
-                if target.is_symlink() or target.is_file():
-                    target.unlink()
-                elif target.is_dir():
-                    shutil.rmtree(target)  # an agent's own: what it holds is ignored by git
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(source)
+                if not (target.is_symlink() and target.readlink() == source):
+                    _remove(target)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.symlink_to(source)
             except OSError as error:
                 raise EnvironmentUnfit(f"{target} cannot be linked to {source}: {error}") from error
+        noted = worktree.git_dir / _LINKS
+        noted.write_text(json.dumps(self.settings.link), encoding="utf-8")
+
+    def _take_back_links(self, worktree: Worktree, *, all_of_them: bool = False) -> None:
+        """Remove links of ours that the settings no longer name, or all while set-up runs."""
+        noted = worktree.git_dir / _LINKS
+        made = json.loads(noted.read_text(encoding="utf-8")) if noted.is_file() else []
+        for path in made:
+            target = worktree.path / path
+            if (all_of_them or path not in self.settings.link) and target.is_symlink():
+                target.unlink()
 
     async def _set_up(self, worktree: Worktree, seat: Seat, files: Sequence[File]) -> None:
         """Run the set-up commands, unless that was done for these inputs and nothing is gone."""
@@ -240,10 +278,27 @@ class Slots:
         if mark and mark.inputs == wanted and mark.is_whole(worktree.path):
             return
         path.unlink(missing_ok=True)
+        self._take_back_links(worktree, all_of_them=True)
         for line in self.settings.setup:
             await self._run(line, worktree, seat)
+        await self._require_clean(worktree, seat)
         made = await self.worktrees.repo.ignored_in(worktree.git_dir, worktree.path)
-        path.write_text(_Mark(inputs=wanted, made=made).model_dump_json(), encoding="utf-8")
+        kept = [quote(os.fsencode(one)) for one in made if one.strip("/") not in self.settings.link]
+        path.write_text(_Mark(inputs=wanted, made=tuple(kept)).model_dump_json(), encoding="utf-8")
+
+    async def _require_clean(self, worktree: Worktree, seat: Seat) -> None:
+        """See that set-up has left nothing that agents' work would take along."""
+        left = (await self.worktrees.status(worktree)).dirty
+        if left:
+            names = ", ".join(left)
+            raise SetUpFailed(
+                f"set-up leaves {names} in {worktree.path}, which git does not ignore: agents' work"
+                " would take it along",
+                hint="add it to .gitignore and commit that, or use a set-up command that leaves"
+                " tracked files alone (npm ci, not npm install)",
+                note=f"set-up of worker {seat.worker} changes {names}",
+                output="",
+            )
 
     def _digest_of_inputs(self, files: Iterable[File]) -> str:
         """Return a digest of all that the set-up commands are known to read."""
@@ -291,7 +346,8 @@ class _Mark(BaseModel):
 
     def is_whole(self, folder: Path) -> bool:
         """Say whether nothing of it was deleted."""
-        return all(os.path.lexists(folder / path) for path in self.made)
+        top = os.fsencode(folder)
+        return all(os.path.lexists(top + b"/" + unquote_to_bytes(path)) for path in self.made)
 
 
 def _load_mark(path: Path) -> _Mark | None:
@@ -307,14 +363,59 @@ def _tracks(files: Iterable[File], path: str) -> bool:
     return any(file.path == wanted or file.path.startswith(f"{wanted}/") for file in files)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file that differs, or a folder that is not there."""
+def _require_place(worktree: Worktree, path: str) -> Path:
+    """Return where a copy or link goes, which is in the worktree and nowhere else."""
+    target = worktree.path / path
+    top = worktree.path.resolve()
+    above = [one for one in target.parents if one.is_relative_to(worktree.path)]
+    blocked = any(os.path.lexists(one) and not one.is_dir() for one in above)
+    if blocked or not target.parent.resolve().is_relative_to(top):
+        note = f"{path} has no place in this tree: something else is where its folder would be"
+        raise SetUpFailed(
+            f"{target} cannot be made: {note}",
+            hint=f"take it out of {FILE}, or mend the tree",
+            note=note,
+            output="",
+        )
+    return target
+
+
+def _remove(target: Path) -> None:
+    """Remove what stands in a slot where something of the user's goes; git ignores it."""
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    elif target.is_dir():
+        shutil.rmtree(target)
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Say whether a copy is still as its source; a source that is gone leaves the copy alone."""
+    if not os.path.lexists(source):
+        return os.path.lexists(target)
     if source.is_dir():
-        if not target.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target, symlinks=True)
-        return
-    if target.is_symlink() or not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
-        target.unlink(missing_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.is_dir() and not target.is_symlink() and _same_folder(source, target)
+    plain = target.is_file() and not target.is_symlink()
+    return plain and filecmp.cmp(source, target, shallow=False)
+
+
+def _same_folder(source: Path, target: Path) -> bool:
+    ours, theirs = ({one.name for one in folder.iterdir()} for folder in (source, target))
+    return ours == theirs and all(_same(source / name, target / name) for name in ours)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
         shutil.copy2(source, target)
+
+
+def _stamp(path: Path) -> str:
+    """Return what tells versions of a copied file, or of a copied folder's entries, apart."""
+    with suppress(OSError):
+        if path.is_dir():
+            entries = sorted(f"{one.name} {one.stat().st_mtime_ns}" for one in path.iterdir())
+            return hashlib.sha256("\n".join(entries).encode("utf-8", "replace")).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""

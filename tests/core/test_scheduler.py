@@ -457,7 +457,15 @@ def test_a_killed_gate_is_done_again_and_a_killed_landing_needs_no_checks() -> N
     assert play(gating, *lost(gating)) == queued
     green = play(gating, passed(A))
     landing = carry_out(green, slots=1)
-    assert play(landing, *lost(landing)) == green
+    again = play(landing, *lost(landing))
+    assert [type(command) for command in decide(again, slots=1)] == [Land]
+    assert lost(again) == (), "it may be in staging already"
+
+
+def test_a_green_candidate_of_a_killed_run_is_checked_anew_for_checks_may_have_been_added() -> None:
+    queued = play(carry_out(begun(phase("p", chunk("a", "a"))), slots=1), captured(A))
+    green = play(queued, ev.GateStarted(A), passed(A))
+    assert gated(play(green, *lost(green))) == [A]
 
 
 def test_a_paused_run_starts_no_agent_but_gates_and_lands_what_is_there() -> None:

@@ -26,16 +26,26 @@ def standing(*failed: str) -> Standing:
 
 
 def test_what_failed_in_each_run_fails() -> None:
-    assert combine([red("a", "b"), red("b", "c")]).standing == standing("b")
+    both = combine([red("a", "b"), red("b", "c")])
+    assert (both.passed, both.standing, both.flaky) == (False, standing("b"), frozenset("ac"))
 
 
-def test_what_passed_once_is_flaky() -> None:
-    assert combine([red("a", "b"), red("b", "c")]).flaky == {"a", "c"}
-    assert combine([red("a"), green()]).flaky == {"a"}
+def test_one_green_run_is_enough_and_what_failed_in_the_others_is_flaky() -> None:
+    both = combine([red("a"), crash(), green()])
+    assert (both.passed, both.standing, both.flaky) == (True, GREEN, frozenset("a"))
 
 
-def test_one_green_run_is_enough() -> None:
-    assert combine([red("a"), crash(), green()]).standing == GREEN
+def test_one_run_in_which_only_old_failures_are_left_is_enough() -> None:
+    both = combine([red("a", "old"), red("old")], standing("old"))
+    assert (both.passed, both.standing, both.flaky) == (True, standing("old"), frozenset("a"))
+
+
+def test_runs_that_only_clear_each_other_are_no_pass() -> None:
+    both = combine([red("a"), red("b")])
+    assert not both.passed
+    assert not both.steady
+    assert both.standing == standing("b"), "the last one is what an agent is told"
+    assert not combine([red("a", "old"), red("b", "old")], standing("old")).passed
 
 
 def test_a_run_that_names_no_tests_clears_none() -> None:

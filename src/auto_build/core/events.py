@@ -55,7 +55,8 @@ class CheckResult:
 
     `failed` are the tests that failed in each run, old failures among them; `whole` says that it
     was red and named none. `flaky` are tests that both failed and passed on this very tree;
-    `succeeded` is how many passed, where the output says so.
+    `succeeded` is how many passed, where the output says so. What is red is `steady` if it was so
+    in the same tests each time.
     """
 
     command: str
@@ -70,6 +71,7 @@ class CheckResult:
     flaky: tuple[str, ...] = ()
     succeeded: int | None = None
     runs: int = 1
+    steady: bool = True
 
     @property
     def check(self) -> Check:

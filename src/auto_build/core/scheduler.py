@@ -22,6 +22,7 @@ from auto_build.core.state import (
     Gating,
     Landing,
     Parked,
+    Passed,
     Pending,
     Rejected,
     Running,
@@ -243,6 +244,8 @@ def _lost(state: RunState, chunk: ChunkId) -> Iterator[ev.Event]:
             yield ev.AttemptLost(chunk)
         case Gating():
             yield ev.GateLost(chunk)
+        case Passed(begun=False):  # checks may have been added since
+            yield ev.GateVoided(chunk)
         case Landing():
             yield ev.LandLost(chunk)
         case _:

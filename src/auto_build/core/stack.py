@@ -44,7 +44,7 @@ def withdraw(state: RunState) -> Withdraw | None:
     for chunk, now in state.chunks.items():
         if isinstance(now, Gating | Passed) and not _stands(state, now):
             return Withdraw(chunk)
-        if isinstance(now, Passed) and now.suspected and _is_left_behind(state, now):
+        if isinstance(now, Passed) and _is_left_behind(state, now):
             return Withdraw(chunk)
     return None
 
@@ -104,6 +104,8 @@ def _is_suspected(now: Stacked) -> bool:
 
 def _is_left_behind(state: RunState, now: Passed) -> bool:
     """Say whether others went on without a candidate that was red once and then green."""
+    if not now.suspected or now.begun:
+        return False
     moved = bool(state.head) and state.head != now.head
     return moved or next(_stack(state), None) is not None
 
@@ -129,7 +131,7 @@ def _stands(state: RunState, now: Gating | Passed) -> bool:
     One that passed is held, too, against what landed meanwhile: a test that the one ahead has
     mended may not fail in it again.
     """
-    if now.ahead is None:
+    if now.ahead is None or (isinstance(now, Passed) and now.begun):
         return True
     under = state.chunks.get(now.ahead)
     if isinstance(under, Landed):

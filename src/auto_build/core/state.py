@@ -146,7 +146,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The candidate is green and may land, once the one `ahead` of it has."""
+    """The candidate is green and may land, once the one `ahead` of it has.
+
+    Where its landing was `begun` and cut off, it may be in staging already.
+    """
 
     attempt: Attempt
     work: Work
@@ -156,6 +159,7 @@ class Passed:
     ahead: ChunkId | None = None
     checks: tuple[ev.CheckResult, ...] = ()
     suspected: bool = False
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Passed(), ev.LandStarted():
             return Landing(now)
         case Landing(), ev.LandLost():
-            return now.passed
+            return replace(now.passed, begun=True)
         case Landing(), ev.CandidateLanded():
             return _landed(now.passed, event)
         case Landing(), ev.LandingVoided():
@@ -380,9 +380,16 @@ def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Reje
         why = f"the same failure twice, with a repair in between: {red.reason}"
         return Failed(now.attempt.number, red.outcome, why, red.pin)
     attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
-    culprits = event.culprits or now.attempt.culprits
-    attempt = replace(attempt, culprits=culprits)
+    attempt = replace(attempt, culprits=event.culprits or _same_culprits(now.attempt, red))
     return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
+
+
+def _same_culprits(attempt: Attempt, red: Setback) -> tuple[ChunkId, ...]:
+    """Return with whom the work was red before, if it is red by the same check again."""
+    before = attempt.setbacks[-1:]
+    line = red.reason.partition("\n")[0]
+    same = bool(before) and before[0].reason.partition("\n")[0] == line
+    return attempt.culprits if same else ()
 
 
 def _conflicted(now: Gating, event: ev.CandidateConflicted) -> SetAside | Failed:

@@ -19,21 +19,6 @@ NO_TESTS: Final = "(no tests were found)"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one run of a check came to; `tests` is None where its output names none."""
-
-    green: bool
-    tests: Tests | None = None
-
-    @property
-    def failed(self) -> frozenset[str]:
-        """The tests that failed, as far as they are named."""
-        if self.green or self.tests is None:
-            return frozenset()
-        return self.tests.failed or frozenset({NO_TESTS})
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """How a check stands on a tree: these tests fail, or, with `whole`, it does and names none."""
 
@@ -66,28 +51,61 @@ WHOLE: Final = Standing(whole=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Combined:
-    """What several runs on the same tree came to; `flaky` are the tests that answered both ways.
+class Answer:
+    """What one run of a check came to; `tests` is None where its output names none."""
 
-    Where a command answered both ways without naming tests, `flaky_as_a_whole` is set.
+    green: bool
+    tests: Tests | None = None
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The tests that failed, as far as they are named."""
+        if self.green or self.tests is None:
+            return frozenset()
+        return self.tests.failed or frozenset({NO_TESTS})
+
+    @property
+    def standing(self) -> Standing:
+        """How the check stands, if this run is believed."""
+        if self.green:
+            return GREEN
+        return WHOLE if self.tests is None else Standing(self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """What several runs on the same tree came to.
+
+    `passed` says that in one of them nothing failed that had not failed before. `flaky` are the
+    tests that answered both ways; where a command did so without naming tests, `flaky_as_a_whole`
+    is set. `steady` says that some test failed in each run that had not failed before.
     """
 
+    passed: bool
     standing: Standing
     flaky: frozenset[str] = frozenset()
     flaky_as_a_whole: bool = False
+    steady: bool = True
 
 
-def combine(answers: Sequence[Answer]) -> Combined:
-    """Return what runs of one check on one tree say together.
+def combine(answers: Sequence[Answer], before: Standing | None = None) -> Combined:
+    """Return what runs of one check on one tree say together, compared with how it stood before.
 
-    A test counts as failing if no run cleared it: one that passed once, passes. A run that names no
-    tests clears none.
+    One run in which nothing new fails is enough: whatever failed in the others is flaky. Runs that
+    only clear each other's failures are not: then it was never seen to pass.
     """
     seen: frozenset[str] = reduce(frozenset.union, (one.failed for one in answers), frozenset())
-    if any(one.green for one in answers):
-        return Combined(GREEN, seen, not seen and not all(one.green for one in answers))
+    clean = next((one for one in answers if one.standing.is_no_worse_than(before)), None)
+    if clean is not None:
+        flaky = seen - clean.failed
+        both = clean.green and not all(one.green for one in answers)
+        return Combined(
+            passed=True, standing=clean.standing, flaky=flaky, flaky_as_a_whole=both and not flaky
+        )
     named = [one.failed for one in answers if one.tests is not None]
     if not named:
-        return Combined(WHOLE)
-    always = reduce(frozenset.intersection, named)
-    return Combined(Standing(always), seen - always)
+        return Combined(passed=False, standing=WHOLE)
+    always = Standing(reduce(frozenset.intersection, named))
+    steady = not always.is_no_worse_than(before)
+    standing = always if steady else Standing(named[-1])
+    return Combined(passed=False, standing=standing, flaky=seen - always.failed, steady=steady)

@@ -79,10 +79,10 @@ class Baseline:
     async def _set_up(self, seats: Sequence[Seat], head: Commit) -> None:
         if not self.slots.settings.setup:
             return
-        worktree = await self.slots.require(seats[0], head)
-        status = await self.slots.worktrees.status(worktree)
-        self.slots.require_clean(worktree, status.dirty)
-        await asyncio.gather(*(self.slots.require(seat, head) for seat in seats[1:]))
+        await self.slots.require(seats[0], head)
+        async with asyncio.TaskGroup() as group:
+            for seat in seats[1:]:
+                group.create_task(self.slots.require(seat, head))
 
     # --- one check -------------------------------------------------------------------------------
 
@@ -91,21 +91,24 @@ class Baseline:
         if why := await self.trials.known_green(check, head):
             return known_green(check, why)
         beside = await self._side_by_side(check, head, seats)
-        if all(run.answer.green for run in beside):
+        if all(run.passed for run in beside):
+            await self.trials.keep(check, head)
             return settle(check, beside[:1], None)
         runs = beside[:1] if len(beside) == 1 else []
-        while len(runs) < FEW and not any(run.answer.green for run in runs):
-            runs.append(await self.trials.run(check, head, seats[0]))
+        while len(runs) < FEW and not any(run.passed for run in runs):
+            runs.append(await self.trials.run(check, head, seats[0], keep=False))
         result = settle(check, runs, None)
         if not result.passed:
             await self._require_sound(check, head, seats[0], result)
-        elif len(beside) > 1 and (red := await self._collides(check, head, seats)):
+            return result
+        if len(beside) > 1 and (red := await self._collides(check, head, seats)):
             self._doubt(
                 f"$ {check.command} is green alone and red when it runs in two worker slots at"
                 f" once:\n{red.output.strip()}",
                 hint="give each slot a port, a database or a folder of its own, as with"
                 f' environment = {{ PORT = "{{port}}" }} under [workspace] in {FILE}',
             )
+        await self.trials.keep(check, head)
         return result
 
     async def _collides(self, check: Check, head: Commit, seats: Sequence[Seat]) -> Run | None:
@@ -113,8 +116,9 @@ class Baseline:
         red: Run | None = None
         for _ in range(_ONCE_MORE):
             together = await self._side_by_side(check, head, seats)
-            red = next((run for run in together if not run.answer.green), None)
-            if red is None or not (await self.trials.run(check, head, seats[0])).answer.green:
+            red = next((run for run in together if not run.passed), None)
+            alone = await self.trials.run(check, head, seats[0], keep=False)
+            if red is None or not alone.passed:
                 return None  # a flake
         return red
 
@@ -131,7 +135,9 @@ class Baseline:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
-                    self.trials.run(check, head, seat, traced=_harmless if n else noting)
+                    self.trials.run(
+                        check, head, seat, traced=_harmless if n else noting, keep=False
+                    )
                 )
                 for n, seat in enumerate(wanted)
             ]
@@ -187,7 +193,7 @@ class Baseline:
             update={"copied": (*self.slots.settings.copied, *files[:_MOST_FILES])}
         )
         lent = replace(self.trials, slots=replace(self.slots, settings=wider))
-        run = await lent.run(check, head, seat)
+        run = await lent.run(check, head, seat, keep=False)
         for path in files[:_MOST_FILES]:
             (Path(seat.worktree) / path).unlink(missing_ok=True)
         return settle(check, [run], None)

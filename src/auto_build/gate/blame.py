@@ -27,11 +27,19 @@ _SUBJECT: Final = "trial\n"
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """A commit on staging's own line, with its first parent, and the chunk that landed with it."""
+    """A commit on staging's own line, with its first parent.
 
-    chunk: ChunkId
+    `chunk` is what landed with it; None where somebody made it by hand.
+    """
+
+    chunk: ChunkId | None
     commit: Commit
     parent: Commit
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.chunk or self.commit[:10]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +71,21 @@ class Blame:
             return Explanation((), 0, minimal=True)
         asked = explain(landings, most=bound(len(landings)))
         found = await self._play(case, asked)
-        together = tuple(landing.chunk for landing in found.together)
-        self.notice(case.seat.chunk, f"green by itself, red together with {', '.join(together)}")
-        return Explanation(together, found.trials, found.minimal)
+        names = ", ".join(landing.name for landing in found.together)
+        self.notice(case.seat.chunk, f"green by itself, red together with {names}")
+        chunks = tuple(landing.chunk for landing in found.together if landing.chunk)
+        return Explanation(chunks, found.trials, found.minimal)
 
     async def _landings(self, case: Case) -> list[Landing]:
         """Return what landed since the work began, the oldest first."""
         commits = await self.repo.first_parents(case.base, case.head)
-        named = {one.commit: one.chunk for one in await self.repo.landings(self.spec, case.head)}
+        named = {
+            one.commit: ChunkId(one.chunk) for one in await self.repo.landings(self.spec, case.head)
+        }
         parents = (case.base, *commits)
         return [
-            Landing(ChunkId(named[commit]), commit, parent)
+            Landing(named.get(commit), commit, parent)
             for commit, parent in zip(commits, parents, strict=False)
-            if commit in named
         ]
 
     async def _play(
@@ -95,7 +105,7 @@ class Blame:
 
     async def _try(self, case: Case, landings: Sequence[Landing]) -> Trial:
         """Run the check on the work together with some of what landed since it began."""
-        names = ", ".join(landing.chunk for landing in landings) or "nothing that landed since"
+        names = ", ".join(landing.name for landing in landings) or "nothing that landed since"
         self.notice(case.seat.chunk, f"looking for the cause: with {names}")
         onto = case.base
         for landing in landings:

@@ -13,7 +13,7 @@ from auto_build.checks import Run, known_green, run_check, settle
 from auto_build.core.events import CheckResult
 from auto_build.core.inputs import inputs_of, untouched
 from auto_build.core.suite import Check
-from auto_build.core.verdict import Answer, Standing
+from auto_build.core.verdict import MANY, Answer, Standing
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
@@ -66,10 +66,18 @@ class Trials:
         while True:
             seen.append(await self.run(check, at, seat))
             result = settle(check, seen, before)
-            if result.passed or len(seen) >= runs or not _worth_again(seen):
+            wanted = runs if result.steady or runs == 1 else MANY
+            if result.passed or len(seen) >= wanted or not _worth_again(seen):
                 return result
             self.notice(seat.chunk, f"red ({seen[-1].note}); run once more: $ {check.command}")
             suspect()
+
+    async def again(self, check: Check, at: Commit, seat: Seat, *, runs: int) -> list[Run]:
+        """Run a check on a commit's tree, whatever is known of it, until it is green or `runs`."""
+        seen: list[Run] = []
+        while len(seen) < runs and not any(run.passed for run in seen):
+            seen.append(await self.run(check, at, seat))
+        return seen
 
     async def try_once(self, check: Check, at: Commit, seat: Seat) -> Run | None:
         """Run a check once on a commit's tree; None where it is known to be green there."""
@@ -78,34 +86,54 @@ class Trials:
         tree = await self.repo.tree_of(at)
         if (tree, check.key) not in self._red:
             run = await self.run(check, at, seat)
-            if run.answer.green:
+            if run.passed:
                 return None
             self._red[tree, check.key] = run
         return self._red[tree, check.key]
 
-    async def run(self, check: Check, at: Commit, seat: Seat, *, traced: Traced = dict) -> Run:
-        """Run a check once, on exactly a commit's tree, and tell what it leaves there.
+    async def set_up(self, at: Commit, seat: Seat) -> CheckResult | None:
+        """Set a slot up for a commit; return the verdict where that cannot be done."""
+        try:
+            await self.slots.require(seat, at)
+        except SetUpFailed as failed:
+            red = Run(Answer(green=False), 1, 0.0, failed.note, failed.output)
+            return settle(Check("[workspace] setup"), [red], None)
+        return None
 
-        `traced` may add to its environment. Where set-up fails on the tree, the check is red.
+    async def run(
+        self, check: Check, at: Commit, seat: Seat, *, traced: Traced = dict, keep: bool = True
+    ) -> Run:
+        """Run a check once, on exactly a commit's tree, and take back what it leaves there.
+
+        `traced` may add to its environment; that it was green is kept in mind if `keep` is set.
+        Where set-up fails on the tree, or somebody takes the worktree away, the check is red.
         """
+        self.notice(seat.chunk, f"$ {check.command}")
         try:
             worktree = await self.slots.require(seat, at)
+            run = await run_check(
+                self.repo.processes,
+                check,
+                cwd=worktree.path,
+                env=traced(self.slots.for_check(seat)),
+                limit_s=self.limit_s,
+                log=self.log,
+            )
         except SetUpFailed as failed:
             return Run(Answer(green=False), 1, 0.0, failed.note, failed.output)
-        self.notice(seat.chunk, f"$ {check.command}")
-        run = await run_check(
-            self.repo.processes,
-            check,
-            cwd=worktree.path,
-            env=traced(self.slots.for_check(seat)),
-            limit_s=self.limit_s,
-            log=self.log,
-        )
+        except CommandFailed as failed:
+            if self.slots.is_there(seat.worker):
+                raise
+            return Run(Answer(green=False), None, 0.0, f"its worktree was taken away: {failed}", "")
         if left := await self._left(worktree, at):
             self.notice(seat.chunk, f"the check {left}: taken back ($ {check.command})")
-        if run.answer.green:
-            self.verdicts.keep(await self.repo.tree_of(at), check.key, self.slots.digest)
+        if run.passed and keep:
+            await self.keep(check, at)
         return run
+
+    async def keep(self, check: Check, at: Commit) -> None:
+        """Keep in mind that a check was green on a commit's tree."""
+        self.verdicts.keep(await self.repo.tree_of(at), check.key, self.slots.digest)
 
     # --- known from before -----------------------------------------------------------------------
 
@@ -148,6 +176,8 @@ class Trials:
             return "broke git in its worktree"
         if status.head != at:
             return "moved its worktree to another commit"
+        if not status.dirty:
+            await self.slots.worktrees.clean(worktree)  # git lists no empty folder
         return f"wrote {', '.join(_few(status.dirty))}" if status.dirty else ""
 
 

@@ -142,11 +142,15 @@ async def capture(
     if not slot.is_there:
         return CaptureRefused("its worktree is gone")
     try:
+        await repo.clear_flags(slot.git_dir, slot.path)
         status = await repo.status(slot.git_dir, slot.path)
     except CommandFailed as error:
         return CaptureRefused(f"its worktree cannot be read: {error}")
     if status.unmerged:
         return CaptureRefused(f"it left an unfinished merge in {', '.join(status.unmerged)}")
+    if status.modules:
+        where = ", ".join(status.modules)
+        return CaptureRefused(f"it changed files in the submodule {where}, which is not its own")
     head = status.head or base
     if status.dirty:
         committed = await _commit_rest(repo, slot, head, label)

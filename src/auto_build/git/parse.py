@@ -13,13 +13,17 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`git status --porcelain=v2 --branch -z`: the commit at HEAD and what differs from it."""
+    """`git status --porcelain=v2 --branch -z`: the commit at HEAD and what differs from it.
+
+    `modules` are the submodules in which files were changed.
+    """
 
     head: Commit | None
     branch: str | None
     changed: tuple[str, ...]
     untracked: tuple[str, ...]
     unmerged: tuple[str, ...]
+    modules: tuple[str, ...] = ()
 
     @property
     def dirty(self) -> tuple[str, ...]:
@@ -76,6 +80,7 @@ def parse_status(text: str) -> Status:
     changed: list[str] = []
     untracked: list[str] = []
     unmerged: list[str] = []
+    modules: list[str] = []
     fields = iter(text.split("\0"))
     for one in fields:
         match one[:2]:
@@ -86,7 +91,10 @@ def parse_status(text: str) -> Status:
                 elif key == "branch.head" and value != "(detached)":
                     branch = value
             case "1 ":
-                changed.append(one.split(" ", 8)[8])
+                _, _, module, *_, path = one.split(" ", 8)
+                changed.append(path)
+                if module.startswith("S") and module[2:] != "..":
+                    modules.append(path)
             case "2 ":
                 changed.extend((one.split(" ", 9)[9], next(fields)))
             case "u ":
@@ -95,7 +103,7 @@ def parse_status(text: str) -> Status:
                 untracked.append(one[2:])
             case _:
                 continue
-    return Status(head, branch, tuple(changed), tuple(untracked), tuple(unmerged))
+    return Status(head, branch, tuple(changed), tuple(untracked), tuple(unmerged), tuple(modules))
 
 
 def parse_raw_diff(text: str) -> tuple[Entry, ...]:

@@ -218,6 +218,31 @@ class Repo:
         done = await self.git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
         return Tree(done.stdout.strip())
 
+    async def clear_flags(self, git_dir: Path, work_tree: Path) -> None:
+        """Have git look at every file again that an index entry says not to look at.
+
+        A file that sparse checkout keeps out of the worktree is left alone: it is no deletion.
+        """
+        done = await self.git("ls-files", "-v", "-z", git_dir=git_dir, work_tree=work_tree)
+        marked = [(line[0], line[2:]) for line in done.stdout.split("\0") if line]
+        hidden = [path for tag, path in marked if tag.islower()]
+        skipped = [
+            path
+            for tag, path in marked
+            if tag in "Ss" and os.path.lexists(os.fsencode(work_tree) + b"/" + os.fsencode(path))
+        ]
+        for flag, paths in (("--no-assume-unchanged", hidden), ("--no-skip-worktree", skipped)):
+            if paths:
+                await self.git(
+                    "update-index",
+                    flag,
+                    "-z",
+                    "--stdin",
+                    stdin="".join(f"{path}\0" for path in paths),
+                    git_dir=git_dir,
+                    work_tree=work_tree,
+                )
+
     async def has_object(self, name: str) -> bool:
         """Say whether an object of this id is there."""
         return (await self.git("cat-file", "-e", name, ok=(0, 1, 128))).code == 0

@@ -155,11 +155,30 @@ class Worktrees:
         return worktree
 
     async def _reset(self, worktree: Worktree, commit: Commit) -> None:
+        await self.take_flags_off(worktree)
         for args in (
             ("checkout", "--quiet", "--force", "--detach", commit),
             ("clean", "-ffdq"),
         ):
             await self.repo.git(*args, git_dir=worktree.git_dir, work_tree=worktree.path)
+
+    async def take_flags_off(self, worktree: Worktree) -> None:
+        """Have a checkout touch all files, whatever somebody wrote into the index about them."""
+        listed = await self.repo.git(
+            "ls-files", "-v", "-z", git_dir=worktree.git_dir, work_tree=worktree.path
+        )
+        if any(line[:1].islower() or line.startswith("S") for line in listed.stdout.split("\0")):
+            (worktree.git_dir / "index").unlink()
+
+    async def clean(self, worktree: Worktree) -> None:
+        """Remove what git does not track and does not ignore, empty folders too."""
+        await self.repo.git("clean", "-ffdq", git_dir=worktree.git_dir, work_tree=worktree.path)
+
+    async def set_aside(self, path: Path) -> None:
+        """Move away whatever stands in the place of a slot that was ours."""
+        async with self._making:
+            if os.path.lexists(path) and self.find(path) is None:
+                self._move_aside(path, path.name)
 
     def find_slot(self, slot: int) -> Worktree | None:
         """Return a slot's worktree if it is there; its link to the repository is mended."""
@@ -238,8 +257,9 @@ class Worktrees:
             await self.repo.git("worktree", "remove", "--force", "--force", "--", str(path))
         except CommandFailed:  # git cannot make sense of it any more
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            shutil.rmtree(admin)
+                shutil.rmtree(path, ignore_errors=True)  # something may write into it yet
+            if not os.path.lexists(path):
+                shutil.rmtree(admin, ignore_errors=True)
 
     async def sync_view(self, staging: Worktree, old: Commit, new: Commit) -> str:
         """Bring the staging worktree's files from `old` to `new`; return why not, if not.

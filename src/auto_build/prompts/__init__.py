@@ -206,7 +206,8 @@ class Prompts:
         return self._fill("spec-again", answers=told)
 
     def _fill(self, name: str, **values: object) -> str:
-        return self.templates[name].substitute(values).strip() + "\n"
+        text = self.templates[name].substitute(values).strip() + "\n"
+        return text.encode("utf-8", "replace").decode()  # names and patches need not be UTF-8
 
 
 def load_instructions(folder: Path) -> str:
