@@ -134,6 +134,8 @@ class WorkspaceSettings(_Table):
                 raise ValueError(f"{path!r} is no path inside the repository")
         named = [path.strip("/") for path in (*self.copied, *self.link)]
         for path in named:
+            if named.count(path) > 1:
+                raise ValueError(f"{path!r} is named twice")
             if inside := [one for one in named if one.startswith(f"{path}/")]:
                 raise ValueError(f"{inside[0]!r} lies in {path!r}, which is named too")
         own = {"worktree", "worker", "port"}

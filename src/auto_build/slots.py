@@ -234,7 +234,7 @@ class Slots:
             if _tracks(files, path):  # the work that is looked at has committed one
                 continue
             source = self.worktrees.repo.project / path
-            target = _require_place(worktree, path)
+            target = _require_place(worktree, path, files)
             try:
                 if not _same(source, target):
                     _remove(target)
@@ -248,7 +248,7 @@ class Slots:
             source = self.worktrees.repo.project / path
             if _tracks(files, path):
                 continue
-            target = _require_place(worktree, path)
+            target = _require_place(worktree, path, files)
             try:
                 if not (target.is_symlink() and target.readlink() == source):
                     _remove(target)
@@ -363,20 +363,22 @@ def _tracks(files: Iterable[File], path: str) -> bool:
     return any(file.path == wanted or file.path.startswith(f"{wanted}/") for file in files)
 
 
-def _require_place(worktree: Worktree, path: str) -> Path:
-    """Return where a copy or link goes, which is in the worktree and nowhere else."""
+def _require_place(worktree: Worktree, path: str, files: Sequence[File]) -> Path:
+    """Return where a copy or link goes, which is in the worktree and nowhere else.
+
+    What an agent has left in the place of a folder is removed, unless the tree has it there.
+    """
     target = worktree.path / path
-    top = worktree.path.resolve()
-    above = [one for one in target.parents if one.is_relative_to(worktree.path)]
-    blocked = any(os.path.lexists(one) and not one.is_dir() for one in above)
-    if blocked or not target.parent.resolve().is_relative_to(top):
-        note = f"{path} has no place in this tree: something else is where its folder would be"
-        raise SetUpFailed(
-            f"{target} cannot be made: {note}",
-            hint=f"take it out of {FILE}, or mend the tree",
-            note=note,
-            output="",
-        )
+    above = [one for one in target.parents if one.is_relative_to(worktree.path)][:-1]
+    for folder in reversed(above):
+        if not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink()):
+            continue
+        name = folder.relative_to(worktree.path).as_posix()
+        if _tracks(files, name):
+            note = f"{path} has no place in this tree: {name} is no folder there"
+            hint = f"take it out of {FILE}, or mend the tree"
+            raise SetUpFailed(f"{target} cannot be made: {note}", hint=hint, note=note, output="")
+        folder.unlink()
     return target
 
 

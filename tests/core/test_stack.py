@@ -148,6 +148,13 @@ def test_one_that_was_red_once_and_then_green_lands_if_nobody_went_on_without_it
     assert first == Land(A, "ca", BASE)
 
 
+def test_nobody_overtakes_one_that_is_landing_although_it_was_red_once() -> None:
+    run, _ = step(widened(queued(A), 3))
+    run, _ = step(green(play(run, ev.CandidateSuspected(A)), A))
+    _, second = step(play(run, captured(B)))
+    assert second == Gate(B, 1, 2, BASE, WORK, ahead=A, onto="ca", runs=1)
+
+
 def test_one_that_was_red_once_and_then_green_is_checked_again_behind_those_that_went_on() -> None:
     run, _ = step(widened(queued(A, B), 3))
     run, _ = step(play(run, ev.CandidateSuspected(A)))

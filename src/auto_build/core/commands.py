@@ -115,11 +115,16 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Land:
-    """Move staging from `head` to `candidate`, or find that it is there already."""
+    """Move staging from `head` to `candidate`, or find that it is there already.
+
+    One that was `begun` by a coordinator that was killed is only looked for: checks may have been
+    added since.
+    """
 
     chunk: ChunkId
     candidate: str
     head: str
+    begun: bool = False
 
     @property
     def started(self) -> LandStarted:

@@ -53,7 +53,7 @@ def land(state: RunState) -> Land | None:
     """Return the landing of the lowest candidate, if it is green."""
     for chunk, now in state.chunks.items():
         if isinstance(now, Passed) and not _is_landing(state, now.ahead):
-            return Land(chunk, now.candidate, now.head)
+            return Land(chunk, now.candidate, now.head, now.begun)
     return None
 
 
@@ -99,7 +99,7 @@ def _stack(state: RunState) -> Iterator[tuple[ChunkId, Stacked]]:
 
 
 def _is_suspected(now: Stacked) -> bool:
-    return now.passed.suspected if isinstance(now, Landing) else now.suspected
+    return not isinstance(now, Landing) and now.suspected
 
 
 def _is_left_behind(state: RunState, now: Passed) -> bool:

@@ -88,6 +88,8 @@ class Gate:
         if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
             return ev.LandingVoided(command.chunk, now)
         if not await self.repo.is_ancestor(candidate, now):
+            if command.begun:
+                return ev.LandingVoided(command.chunk, now)
             why = f"auto-build: land {command.chunk}"
             if not await self.repo.swap_ref(self.branch, candidate, head, why):
                 now = await self.repo.require_commit(self.branch)
