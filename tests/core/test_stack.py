@@ -148,6 +148,13 @@ def test_one_that_was_red_once_and_then_green_lands_if_nobody_went_on_without_it
     assert first == Land(A, "ca", BASE)
 
 
+def test_one_that_was_red_once_lands_although_somebody_moved_staging_by_hand() -> None:
+    run, _ = step(queued(A))
+    run = play(run, ev.CandidateSuspected(A), ev.CandidatePassed(A, "ca", "by hand"))
+    _, first = step(run)
+    assert first == Land(A, "ca", "by hand")
+
+
 def test_nobody_overtakes_one_that_is_landing_although_it_was_red_once() -> None:
     run, _ = step(widened(queued(A), 3))
     run, _ = step(green(play(run, ev.CandidateSuspected(A)), A))

@@ -106,8 +106,7 @@ def _is_left_behind(state: RunState, now: Passed) -> bool:
     """Say whether others went on without a candidate that was red once and then green."""
     if not now.suspected or now.begun:
         return False
-    moved = bool(state.head) and state.head != now.head
-    return moved or next(_stack(state), None) is not None
+    return state.head != now.last or next(_stack(state), None) is not None
 
 
 def _top(stack: Mapping[ChunkId, Stacked]) -> ChunkId | None:

@@ -122,7 +122,7 @@ class Gating:
     """The candidate is being built and checked, on top of `head`.
 
     Where that is not staging's head but the candidate of another chunk, that one is `ahead`. It is
-    `suspected` when it was red once and is run again.
+    `suspected` when it was red once and is run again. `last` is what had landed last at its start.
     """
 
     attempt: Attempt
@@ -131,6 +131,7 @@ class Gating:
     candidate: str = ""
     head: str = ""
     suspected: bool = False
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ class Passed:
     ahead: ChunkId | None = None
     checks: tuple[ev.CheckResult, ...] = ()
     suspected: bool = False
+    last: str = ""
     begun: bool = False
 
 

@@ -233,7 +233,7 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Running(), ev.AttemptLost():
             return _cut_off(now)
         case Queued(), ev.GateStarted():
-            return Gating(now.attempt, now.work, event.ahead, head=event.onto)
+            return Gating(now.attempt, now.work, event.ahead, head=event.onto, last=state.head)
         case Gating(), ev.CandidateBuilt():
             return replace(now, candidate=event.candidate, head=event.head)
         case Gating(), ev.CandidateSuspected():
@@ -276,6 +276,7 @@ def _passed(now: Gating, event: ev.CandidatePassed) -> Passed:
         ahead=now.ahead,
         checks=event.checks,
         suspected=now.suspected,
+        last=now.last,
     )
 
 
