@@ -99,6 +99,7 @@ def test_any_letter_or_digit_counts_in_any_encoding(line: str) -> None:
     assert lost_lines("a\n", f"a\n{line}\n", "a\n", "a\n") == (line,)
 
 
+@pytest.mark.slow
 def test_a_file_of_200_000_lines_is_no_trouble() -> None:
     base = "".join(f"    value_{number} = {number}\n" for number in range(200_000))
     ours, theirs = f"first = 1\n{base}", f"{base}last = 1\n"

@@ -58,7 +58,7 @@ async def test_nothing_of_one_that_fails_gets_into_staging_with_one_that_stands_
     )
     others_plan = "auto-build/specs/other/implementation_plan.json"
     for name in names:
-        own = write(f"{name}.txt", "bad\n")
+        own = write(f"{name}.txt", f"{name} is bad\n")
         project.agent(name, own, *([write(others_plan, "{}")] if name == "c6" else []))
     project.agent("c6", shell("rm -r auto-build/specs/other"), round=1)
 
@@ -798,9 +798,9 @@ def prompts(project: Project, name: str, round_: int = 1) -> str:
 
 
 def paths_ever(project: Project) -> set[str]:
-    """Return every path that any commit of staging holds."""
-    listed = run_git(project.path, "rev-list", "--objects", project.branch())
-    return {line.partition(" ")[2] for line in listed.splitlines()}
+    """Return every path that a commit in staging has, or had."""
+    log = ("log", "-m", "--name-only", "--format=", "--full-history", "--root")
+    return set(run_git(project.path, *log, project.branch()).splitlines())
 
 
 def is_green_in_a_clone(project: Project, where: Path, command: str) -> bool:
