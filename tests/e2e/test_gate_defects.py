@@ -190,7 +190,7 @@ GREEN_IN_ONE_SLOT = {
 
 
 @pytest.mark.parametrize("whose", GREEN_IN_ONE_SLOT)
-async def test_a_check_that_is_red_on_staging_too_for_what_git_ignores_is_not_the_next_ones_fault(
+async def test_a_check_that_is_red_on_staging_too_for_what_git_ignores_stops_the_run(
     project: Project, whose: str
 ) -> None:
     check, verify = GREEN_IN_ONE_SLOT[whose]
@@ -204,10 +204,12 @@ async def test_a_check_that_is_red_on_staging_too_for_what_git_ignores_is_not_th
     project.agent("one", write("lib/dep.sh", "true\n"), write("parts/one.sh", ". lib/dep.sh\n"))
     project.agent("two", sleep(2.5), write("parts/two.sh", "true\n"))
 
-    report = await project.run(repair_rounds=1)
+    seen: list[Update] = []
+    with pytest.raises(EnvironmentUnfit, match="red there now, in worker 2, without anybody"):
+        await project.run(repair_rounds=1, on_update=seen.append)
 
-    assert report.labels() == {"one": "landed", "two": "landed"}
-    assert report.of(ev.CandidateRejected) == []
+    assert project.landings() == ["one"]
+    assert not any(is_event(one, ev.CandidateRejected, "two") for one in seen)
 
 
 async def test_who_breaks_staging_by_hand_during_the_run_is_nobody_elses_fault(
@@ -218,17 +220,21 @@ async def test_who_breaks_staging_by_hand_during_the_run_is_nobody_elses_fault(
     project.agent("one", write("one.txt"))
     project.agent("two", sleep(2.5), write("two.txt"))
 
+    rejected: list[Update] = []
+
     def break_staging(update: Update) -> None:
+        rejected.extend([update] if is_event(update, ev.CandidateRejected, "two") else [])
         if is_event(update, ev.CandidateLanded, "one"):
             (project.staging / "broken.txt").write_text("x\n")
             run_git(project.staging, "add", "broken.txt")
             run_git(project.staging, "commit", "-qm", "By hand")
 
-    async with asyncio.timeout(60):  # it may be checked again, but not for ever
-        report = await project.run(repair_rounds=1, on_update=break_staging)
+    with pytest.raises(EnvironmentUnfit, match="red there now"):
+        async with asyncio.timeout(60):  # it may be checked again, but not for ever
+            await project.run(repair_rounds=1, on_update=break_staging)
 
-    assert [red.culprits for red in report.of(ev.CandidateRejected) if red.culprits] == []
-    assert "fail only\ntogether" not in prompts(project, "two")
+    assert project.landings()[0] == "one"
+    assert rejected == []
 
 
 async def test_a_second_round_that_is_red_for_its_own_reason_hears_nothing_of_earlier_culprits(

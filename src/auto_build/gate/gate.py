@@ -18,7 +18,8 @@ from auto_build.core.conservation import describe
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
 from auto_build.core.suite import Check, suite
-from auto_build.core.verdict import FEW, combine
+from auto_build.core.verdict import FEW, MANY, combine
+from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.blame import Blame, Case
 from auto_build.gate.trials import Trials
 from auto_build.git.conservation import find_lost
@@ -217,12 +218,23 @@ class Gate:
         """Hold nothing against a candidate that fails in the same slot without it, too.
 
         A check can become red without anybody's work: a service that is down, a date, a file that
-        git ignores and only one slot has.
+        git ignores and only one slot has. Where that leaves no test that tells anything, nothing
+        can be judged any more.
+
+        Raises:
+            EnvironmentUnfit: the whole check is red without anybody's work.
         """
-        runs = await self.trials.again(check, built.head, seat, runs=FEW)
+        runs = await self.trials.again(check, built.head, seat, runs=MANY)
         alone = combine([run.answer for run in runs])
         if alone.passed or not result.standing.is_no_worse_than(alone.standing):
             return result
+        if alone.standing.whole:
+            raise EnvironmentUnfit(
+                f"$ {check.command} was green on staging's head and is red there now, in worker"
+                f" {seat.worker}, without anybody's work:\n{runs[-1].note}\n{runs[-1].output}",
+                hint="something that git does not know has changed: a service, an ignored file, the"
+                " date. Mend it, and run the same command again: it goes on where it stopped",
+            )
         where = f"it is red on staging's head, too, in worker {seat.worker}"
         self.trials.notice(seat.chunk, f"{where}: held against nobody ($ {check.command})")
         return replace(result, passed=True, note=f"{result.note}; {where}")
