@@ -102,7 +102,7 @@ async def test_as_a_verification_it_fails_alone_and_the_others_land(
     check_nothing_came_of_it(project)
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", [one for one in CHECKS if one != "stops itself"])
 async def test_as_a_check_of_the_project_it_keeps_nobody_from_landing(
     project: Project, name: str
 ) -> None:

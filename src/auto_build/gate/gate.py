@@ -130,8 +130,8 @@ class Gate:
     async def _lost(self, head: Commit, work: Commit, built: Candidate) -> str:
         """Say which lines of either side a merge has dropped, as a merge driver may do silently."""
         base = await self.repo.merge_base(head, work)
-        if base is None or base == work:
-            return ""
+        if built.replayed or base is None or base == work:
+            return ""  # commits that are replayed may rewrite what an earlier one of them brought
         found = await find_lost(self.repo, base, head, work, built.commit)
         if not found.lost:
             return ""
