@@ -147,6 +147,7 @@ async def test_a_plan_that_can_be_run_is_taken_at_once(office: Office) -> None:
     assert office.warned == []
 
 
+@pytest.mark.slow
 async def test_what_it_cost_is_noted_in_the_plan_and_the_note_survives_a_run(
     office: Office,
 ) -> None:
@@ -474,6 +475,7 @@ async def test_a_spec_that_says_nothing_is_not_planned(office: Office) -> None:
 # --- who else is at work --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_only_one_agent_drafts_at_a_time(office: Office) -> None:
     office.rounds = [[answer(GOOD)]]
     planner = await office.planner()
@@ -484,6 +486,7 @@ async def test_only_one_agent_drafts_at_a_time(office: Office) -> None:
         await planner.draft_plan(office.spec)
 
 
+@pytest.mark.slow
 def test_a_plan_is_not_written_while_its_spec_is_built_and_is_while_another_is(
     office: Office,
 ) -> None:

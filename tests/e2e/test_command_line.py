@@ -328,7 +328,6 @@ def test_a_merge_over_unsaved_changes_is_refused_and_changes_nothing(built: Proj
     assert (built.path / "x.py").read_text() == "mine, not committed\n"
 
 
-@pytest.mark.quick
 def test_a_merge_beside_unsaved_changes_leaves_them_alone(built: Project) -> None:
     assert auto_build(built, "run", "001").code == 0
     built.write("a.txt", "mine\n")

@@ -97,7 +97,6 @@ def planner_of(project: Project) -> Path:
 # --- plan draft -----------------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_a_drafted_plan_is_shown_with_what_it_gains_and_cost_and_can_be_run(
     specified: Project,
 ) -> None:

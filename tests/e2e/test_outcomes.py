@@ -45,7 +45,6 @@ def prompts(project: Project, name: str, attempt: int = 1) -> str:
 # --- usage limits --------------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 async def test_a_usage_limit_parks_everybody_until_it_resets_and_the_conversation_goes_on(
     remembering: Project,
 ) -> None:
