@@ -90,6 +90,7 @@ class Baseline:
         """Return how a check stands on the base, having seen that its answer means something."""
         if why := await self.trials.known_green(check, head):
             return known_green(check, why)
+        self.trials.notice("", f"on the unchanged base: $ {check.command}")
         beside = await self._side_by_side(check, head, seats)
         if all(run.passed for run in beside):
             await self.trials.keep(check, head)

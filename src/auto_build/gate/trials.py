@@ -108,7 +108,8 @@ class Trials:
         `traced` may add to its environment; that it was green is kept in mind if `keep` is set.
         Where set-up fails on the tree, or somebody takes the worktree away, the check is red.
         """
-        self.notice(seat.chunk, f"$ {check.command}")
+        if seat.chunk:
+            self.notice(seat.chunk, f"$ {check.command}")
         try:
             worktree = await self.slots.require(seat, at)
             run = await run_check(
