@@ -17,7 +17,7 @@ from auto_build.policy.permission import Access, Allow, Decision, Deny, Request
 
 Json = dict[str, Any]
 NOON = 1_795_518_000.0
-ROOT = "/work/tree"
+ROOT = "/p/tree"
 OPTIONS = [
     {"optionId": "always", "name": "Always", "kind": "allow_always"},
     {"optionId": "once", "name": "Once", "kind": "allow_once"},
