@@ -124,6 +124,7 @@ def _brief(view: View) -> dict[str, Any]:
         "usage": view.usage,
         "conflicts": view.times.conflicts,
         "repairs": view.times.repairs,
+        "flaky": view.flaky,
     }
 
 
