@@ -11,7 +11,9 @@ from auto_build.engine.local import LocalEngine
 from auto_build.engine.pauses import Pauses
 from auto_build.gate.baseline import Baseline
 from auto_build.gate.blame import Blame
+from auto_build.gate.conflicts import Conflicts
 from auto_build.gate.gate import Gate
+from auto_build.gate.losses import Losses
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.repo import Repo, ref_part
@@ -69,6 +71,8 @@ def assemble(
             worktrees=site.worktrees,
             trials=trials,
             blame=Blame(site.repo, trials, notice, site.spec.name),
+            conflicts=Conflicts(site.repo, site.spec.name),
+            losses=Losses(site.repo),
             record=ledger.record,
             spec=site.spec.name,
             checks=gate.checks,

@@ -15,6 +15,9 @@ from tests.stubs.talk import Talk, Turn, append_command
 
 _CHUNK: Final = re.compile(r"^# Your chunk: (\S+)", re.MULTILINE)
 _REPAIR: Final = re.compile(r"on chunk (\S+) \(.*?\(?repair round (\d+) of", re.DOTALL)
+_RESOLVE: Final = re.compile(
+    r"^# A conflict to resolve\s+Your work on chunk (\S+) \(", re.MULTILINE
+)
 _AGAIN: Final = "# An earlier attempt"
 _LOST: Final = "outcome is unknown"  # what Claude says of a tool call that was cut off
 
@@ -39,6 +42,8 @@ def find_position(talk: Talk) -> Position | None:
             attempt, round_, begun = 2, 0, place
         if repair := _REPAIR.search(turn.prompt):
             chunk, round_, begun = repair[1], int(repair[2]), place
+        if resolve := _RESOLVE.search(turn.prompt):
+            chunk, round_, begun = resolve[1], round_ + 1, place
     if not chunk:
         return None
     return Position(chunk, attempt, round_, _steps_done(talk.turns[begun:]))
@@ -55,7 +60,12 @@ def next_act(script: scripted.Script, at: Position) -> acts.Act:
     """Return what the model does next."""
     turn = script.find(at.chunk, at.attempt, at.round)
     steps = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
-    return steps[at.step] if at.step < len(steps) else acts.Say("It is done.")
+    return steps[at.step] if at.step < len(steps) else acts.Say(_last_words(turn))
+
+
+def _last_words(turn: scripted.Turn | None) -> str:
+    last = turn.steps[-1] if turn and turn.steps else None
+    return last.text if isinstance(last, scripted.Say) else "It is done."
 
 
 def _act(step: scripted.Step, pace: float) -> acts.Act | None:

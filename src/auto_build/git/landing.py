@@ -204,6 +204,21 @@ async def build_candidate(
     return Candidate(commit, merged, head, replayed)
 
 
+async def unresolved(repo: Repo, head: Commit, work: Commit, tree: Tree, label: Label) -> Commit:
+    """Return a merge that is in conflict as a commit of both sides, for an agent to resolve."""
+    return await repo.commit_tree(tree, [head, work], _subject(label), author_of=work)
+
+
+async def resolved(repo: Repo, taken: Captured, work: Commit, label: Label) -> Captured:
+    """Return what an agent made of a conflict as one merge of both sides, without the markers.
+
+    `work` is its own side; the other is what `taken` builds on.
+    """
+    tree = await repo.tree_of(taken.commit)
+    merged = await repo.commit_tree(tree, [taken.base, work], _subject(label), author_of=work)
+    return Captured(taken.base, merged, taken.touched)
+
+
 async def onto_head(repo: Repo, candidate: Candidate, work: Commit, label: Label) -> Commit:
     """Return the candidate's tree as one commit on the head, for the agent to go on from."""
     return await repo.commit_tree(candidate.tree, [candidate.head], _subject(label), author_of=work)

@@ -49,6 +49,25 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """One version of a path in conflict: 1 is the merge base's, 2 is ours, 3 is theirs."""
+
+    number: int
+    mode: str
+    oid: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTree:
+    """What `merge-tree` made: a tree, and in conflict the versions and what git says of them."""
+
+    tree: Tree
+    stages: tuple[Stage, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Landing:
     """A commit that carries our trailers."""
 
@@ -127,10 +146,31 @@ def parse_tree(text: str) -> tuple[File, ...]:
     return tuple(found)
 
 
-def parse_merge_tree(text: str) -> tuple[Tree, tuple[str, ...]]:
-    """Read `merge-tree --write-tree --name-only --no-messages -z`: the tree, conflicted paths."""
-    tree, *paths = text.rstrip("\0").split("\0")
-    return Tree(tree), tuple(dict.fromkeys(paths))
+def parse_merge_tree(text: str) -> MergeTree:
+    """Read `merge-tree --write-tree --messages -z`."""
+    tree, *fields = text.split("\0")
+    end = fields.index("")
+    return MergeTree(
+        Tree(tree), tuple(map(_stage, fields[:end])), tuple(_conflicts(fields[end + 1 :]))
+    )
+
+
+def _stage(text: str) -> Stage:
+    about, _, path = text.partition("\t")
+    mode, oid, number = about.split(" ")
+    return Stage(int(number), mode, oid, path)
+
+
+def _conflicts(fields: list[str]) -> Iterator[str]:
+    """Yield what git says of each conflict; that it merged the rest by itself is left out."""
+    rest = iter(fields)
+    for count in rest:
+        if not count.isdigit():  # the end of the output
+            return
+        _paths = [next(rest) for _ in range(int(count))]
+        kind, said = next(rest), next(rest)
+        if kind.startswith("CONFLICT"):
+            yield said.strip()
 
 
 def parse_landings(text: str, spec: str) -> tuple[Landing, ...]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
-from auto_build.git.parse import Commit, Entry, File, Landing, Status, Tree
+from auto_build.git.parse import Commit, Entry, File, Landing, Stage, Status, Tree
 from auto_build.process import CommandFailed, Finished, Processes
 
 NEEDED: Final = (2, 38, 0)
@@ -67,9 +67,16 @@ def ref_part(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two commits that do not merge; these paths need a decision."""
+    """Two commits that do not merge; these paths need a decision.
+
+    `tree` holds the merge as far as it goes, with markers where it does not. `stages` are the
+    versions of each path, and `said` is what git says of them.
+    """
 
     paths: tuple[str, ...]
+    tree: Tree | None = None
+    stages: tuple[Stage, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,8 +369,7 @@ class Repo:
         done = await self.git(
             "merge-tree",
             "--write-tree",
-            "--name-only",
-            "--no-messages",
+            "--messages",
             "-z",
             "--end-of-options",
             ours,
@@ -372,8 +378,11 @@ class Repo:
         )
         if not done.stdout:  # exit code 1 is also that of an object that is not there
             raise CommandFailed(f"{ours} and {theirs} cannot be merged: {done.stderr.strip()}")
-        tree, paths = parse.parse_merge_tree(done.stdout)
-        return tree if done.code == 0 else Conflict(paths)
+        made = parse.parse_merge_tree(done.stdout)
+        if done.code == 0:
+            return made.tree
+        paths = tuple(dict.fromkeys(stage.path for stage in made.stages))
+        return Conflict(paths, made.tree, made.stages, made.said)
 
     async def commit_tree(
         self,
