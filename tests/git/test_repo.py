@@ -66,6 +66,23 @@ async def test_a_conflict_holds_both_sides_between_markers(history: History) -> 
     assert text == f"1\n<<<<<<< {ours}\nours\n=======\ntheirs\n>>>>>>> {theirs}\n3\n"
 
 
+async def test_a_merge_driver_that_the_user_has_set_up_is_used(
+    history: History, clean_environment: Path
+) -> None:
+    """As a structural one is: by attributes and a program in the user's own settings."""
+    attributes = clean_environment / "attributes"
+    attributes.write_text("*.txt merge=structural\n")
+    run_git(history.repo.project, "config", "--global", "core.attributesFile", str(attributes))
+    driver = "git merge-file --union %A %O %B"
+    run_git(history.repo.project, "config", "--global", "merge.structural.driver", driver)
+    base = await history.commit(BASE)
+    ours = await history.commit({**BASE, "a.txt": "1\nours\n3\n"}, base)
+    theirs = await history.commit({**BASE, "a.txt": "1\ntheirs\n3\n"}, base)
+    merged = await history.repo.try_merge(ours, theirs)
+    assert not isinstance(merged, Conflict)
+    assert (await history.read(merged))["a.txt"] == "1\nours\ntheirs\n3\n"
+
+
 async def test_merging_what_does_not_exist_is_an_error_and_no_conflict(history: History) -> None:
     base = await history.commit(BASE)
     with pytest.raises(CommandFailed):
