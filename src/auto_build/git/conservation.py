@@ -11,14 +11,13 @@ from typing import Final, NamedTuple
 
 from auto_build.core import conservation
 from auto_build.core.conservation import Lost
-from auto_build.git.parse import GITLINK, Commit
+from auto_build.git.parse import GITLINK, Blob, Commit, parse_batch, parse_changes, parse_sizes
 from auto_build.git.repo import Repo
 from auto_build.process import CommandFailed
 
 MOST_FILES: Final = 2_000  # that are looked into; those come first in which something can be lost
 MOST_FILE_BYTES: Final = 5_000_000  # of one version; a file with a larger one counts as binary
 MOST_BYTES: Final = 100_000_000  # of all versions together
-_NO_FILE: Final = "000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +45,13 @@ class Limits(NamedTuple):
 LIMITS: Final = Limits()
 
 
-class _Blob(NamedTuple):
-    """What is at a path in a tree."""
-
-    mode: str
-    oid: str
-
-
 class _Versions(NamedTuple):
     """What is at a path in the four trees; None where nothing is."""
 
-    base: _Blob | None
-    ours: _Blob | None
-    theirs: _Blob | None
-    result: _Blob | None
+    base: Blob | None
+    ours: Blob | None
+    theirs: Blob | None
+    result: Blob | None
 
     @property
     def oids(self) -> tuple[str | None, str | None, str | None, str | None]:
@@ -129,26 +121,12 @@ async def _find_versions(
 
 async def _changes(
     repo: Repo, old: Commit, new: Commit
-) -> dict[str, tuple[_Blob | None, _Blob | None]]:
+) -> dict[str, tuple[Blob | None, Blob | None]]:
     """Return what was and what is at each path in which two commits differ."""
     done = await repo.git(
         "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-commit-id", old, new
     )
-    return _parse_changes(done.stdout)
-
-
-def _parse_changes(text: str) -> dict[str, tuple[_Blob | None, _Blob | None]]:
-    """Read `diff-tree -r --raw -z --no-renames --no-abbrev`."""
-    found: dict[str, tuple[_Blob | None, _Blob | None]] = {}
-    fields = text.split("\0")
-    for about, path in zip(fields[::2], fields[1::2], strict=False):
-        old_mode, new_mode, old, new, _ = about.removeprefix(":").split(" ")
-        found[path] = (_blob(old_mode, old), _blob(new_mode, new))
-    return found
-
-
-def _blob(mode: str, oid: str) -> _Blob | None:
-    return None if mode == _NO_FILE else _Blob(mode, oid)
+    return parse_changes(done.stdout)
 
 
 def _contents(versions: _Versions) -> tuple[str, ...]:
@@ -181,7 +159,13 @@ async def _sizes(repo: Repo, oids: Iterable[str]) -> dict[str, int]:
     if not asked:
         return {}
     done = await repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in asked))
-    return dict(_parse_head(line) for line in done.stdout.splitlines())
+    found = parse_sizes(done.stdout)
+    if gone := [oid for oid, size in found.items() if size is None]:
+        raise CommandFailed(
+            f"an object of the repository cannot be read: {gone[0]}",
+            hint="git fsck tells what is broken",
+        )
+    return {oid: size for oid, size in found.items() if size is not None}
 
 
 async def _read(repo: Repo, oids: Iterable[str]) -> dict[str, str]:
@@ -190,30 +174,7 @@ async def _read(repo: Repo, oids: Iterable[str]) -> dict[str, str]:
     if not asked:
         return {}
     done = await repo.git("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked))
-    return _parse_batch(done.stdout.encode("utf-8", "surrogateescape"))  # sizes are in bytes
-
-
-def _parse_batch(raw: bytes) -> dict[str, str]:
-    """Read `cat-file --batch`: a line with id, type and size, the content, the end of a line."""
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(raw):
-        start = raw.index(b"\n", at) + 1
-        oid, size = _parse_head(raw[at : start - 1].decode())
-        found[oid] = raw[start : start + size].decode("utf-8", "surrogateescape")
-        at = start + size + 1
-    return found
-
-
-def _parse_head(line: str) -> tuple[str, int]:
-    match line.split(" "):
-        case [oid, _, size]:
-            return oid, int(size)
-        case _:
-            raise CommandFailed(
-                f"an object of the repository cannot be read: {line}",
-                hint="git fsck tells what is broken",
-            )
+    return parse_batch(done.stdout.encode("utf-8", "surrogateescape"))  # sizes are in bytes
 
 
 # --- comparing -----------------------------------------------------------------------------------
