@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auto_build.agents.scripted import Script
+from auto_build.agents.script import Script
 from auto_build.core.graph import overlapping_pairs
 from auto_build.core.plan import ChunkId, VerificationKind, upstream
 from auto_build.core.planfile import PlanFile, read_plan

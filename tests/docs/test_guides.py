@@ -11,7 +11,7 @@ import click
 import pytest
 
 import auto_build
-from auto_build.agents.scripted import Step
+from auto_build.agents.script import Step
 from auto_build.cli.launcher import launch
 from auto_build.cli.main import cli
 from auto_build.core.events import Outcome

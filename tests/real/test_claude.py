@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from auto_build import Notice, Update, View
-from auto_build.agents.scripted import Edit, Script, Sleep, Turn
+from auto_build.agents.script import Edit, Script, Sleep, Turn
 from auto_build.core import events as ev
 from auto_build.core.usage import CostSource
 from tests.real.demo import SCENARIO, RealDemo, demo_script

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auto_build.agents.scripted import Script, Turn
+from auto_build.agents.script import Script, Turn
 from auto_build.core import events as ev
 from auto_build.core.state import SetAside
 from tests.e2e.project import Project, Step, chunk, edit, run_git, say, shell, sleep, write

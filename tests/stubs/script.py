@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from auto_build.agents import scripted
+from auto_build.agents import script as steps
 from tests.stubs import acts
 from tests.stubs.talk import Talk, Turn, append_command
 
@@ -56,33 +56,33 @@ def _steps_done(turns: Sequence[Turn]) -> int:
     return used - min(used, lost)
 
 
-def next_act(script: scripted.Script, at: Position) -> acts.Act:
+def next_act(script: steps.Script, at: Position) -> acts.Act:
     """Return what the model does next."""
     turn = script.find(at.chunk, at.attempt, at.round)
-    steps = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
-    return steps[at.step] if at.step < len(steps) else acts.Say(_last_words(turn))
+    all_acts = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
+    return all_acts[at.step] if at.step < len(all_acts) else acts.Say(_last_words(turn))
 
 
-def _last_words(turn: scripted.Turn | None) -> str:
+def _last_words(turn: steps.Turn | None) -> str:
     last = turn.steps[-1] if turn and turn.steps else None
-    return last.text if isinstance(last, scripted.Say) else "It is done."
+    return last.text if isinstance(last, steps.Say) else "It is done."
 
 
-def _act(step: scripted.Step, pace: float) -> acts.Act | None:
+def _act(step: steps.Step, pace: float) -> acts.Act | None:
     match step:
-        case scripted.Write():
+        case steps.Write():
             return acts.WriteFile(step.path, step.text)
-        case scripted.Edit():
+        case steps.Edit():
             return acts.EditFile(step.path, step.old, step.new)
-        case scripted.Append():
+        case steps.Append():
             return acts.RunCommand(append_command(step.path, step.text))
-        case scripted.Delete():
+        case steps.Delete():
             return acts.RunCommand(f"rm -- '{step.path}'")
-        case scripted.Run():
+        case steps.Run():
             return acts.RunCommand(step.command)
-        case scripted.Sleep() if step.seconds * pace > 0:
+        case steps.Sleep() if step.seconds * pace > 0:
             return acts.RunCommand("true", delay_s=step.seconds * pace)
-        case scripted.Commit():
+        case steps.Commit():
             return acts.RunCommand(f"git add -A && git commit -q -m '{step.message}'")
         case _:
             return None
