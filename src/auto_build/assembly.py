@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from auto_build.agents.base import Agent
+from auto_build.containment.firewall import Firewall
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -47,8 +48,11 @@ def assemble(
     run, gate = site.settings.run, site.settings.gate
     logs = site.workspace.logs_dir(ref_part(site.spec.name))
     logs.mkdir(parents=True, exist_ok=True)
+    firewall = Firewall(site.workspace.state_dir / "hooks", site.repo.common_dir)
+    firewall.write()
     slots = Slots(
         worktrees=site.worktrees,
+        firewall=firewall,
         environment=_of_slots(site),
         settings=site.settings.workspace,
         spec=site.spec.name,
