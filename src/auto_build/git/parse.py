@@ -8,6 +8,7 @@ from typing import Final, NewType
 Commit = NewType("Commit", str)
 Tree = NewType("Tree", str)
 GITLINK: Final = "160000"
+_NO_FILE: Final = "000000"
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -46,6 +47,15 @@ class File:
     mode: str
     oid: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path in which two trees differ: what was there and what is; None where nothing is."""
+
+    path: str
+    before: File | None
+    after: File | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,18 @@ def parse_raw_diff(text: str) -> tuple[Entry, ...]:
         for meta, path in zip(fields[::2], fields[1::2], strict=False)
         if meta.startswith(":")
     )
+
+
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """Read `diff-tree -r --raw -z --no-renames --no-abbrev`, with what was there before."""
+    found: list[Change] = []
+    fields = text.split("\0")
+    for about, path in zip(fields[::2], fields[1::2], strict=False):
+        old_mode, new_mode, old, new, _ = about.removeprefix(":").split(" ")
+        sides = ((old_mode, old), (new_mode, new))
+        before, after = (None if m == _NO_FILE else File(m, oid, path) for m, oid in sides)
+        found.append(Change(path, before, after))
+    return tuple(found)
 
 
 def parse_tree(text: str) -> tuple[File, ...]:
