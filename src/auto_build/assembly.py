@@ -11,7 +11,9 @@ from auto_build.engine.local import LocalEngine
 from auto_build.engine.pauses import Pauses
 from auto_build.gate.baseline import Baseline
 from auto_build.gate.blame import Blame
+from auto_build.gate.entrance import Entrance
 from auto_build.gate.gate import Gate
+from auto_build.gate.secrets import find_scanner
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.repo import Repo, ref_part
@@ -42,7 +44,7 @@ def assemble(
     site: Site, agent: Agent, *, ledger: Ledger, notice: Notice, warn: Callable[[str], None]
 ) -> tuple[LocalEngine, Baseline]:
     """Return the engine of a build, and what measures the ground before it starts."""
-    run, gate = site.settings.run, site.settings.gate
+    run, gate, holds = site.settings.run, site.settings.gate, site.settings.containment
     logs = site.workspace.logs_dir(ref_part(site.spec.name))
     logs.mkdir(parents=True, exist_ok=True)
     slots = Slots(
@@ -69,6 +71,12 @@ def assemble(
             worktrees=site.worktrees,
             trials=trials,
             blame=Blame(site.repo, trials, notice, site.spec.name),
+            entrance=Entrance(
+                repo=site.repo,
+                most_file_bytes=holds.most_file_bytes,
+                scanner=find_scanner(holds.secrets, site.repo.processes),
+                allowed=holds.secrets_allowed,
+            ),
             record=ledger.record,
             spec=site.spec.name,
             checks=gate.checks,
@@ -86,6 +94,7 @@ def assemble(
         clock=now,
         logs=logs,
         notice=notice,
+        most_file_bytes=holds.most_file_bytes,
     )
     baseline = Baseline(
         trials=trials,

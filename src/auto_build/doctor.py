@@ -10,6 +10,7 @@ from typing import Final
 
 from auto_build.agents.choose import agent_environment, build_agent, find_problems
 from auto_build.errors import AutoBuildError
+from auto_build.gate.secrets import GET_IT, MISSING, PROGRAM, find_program
 from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
@@ -54,6 +55,7 @@ async def examine(folder: Path) -> list[Finding]:
     workspace = Workspace(repo.project, repo.common_dir)
     found.extend(_writable(workspace))
     found.extend([finding async for finding in _agents(workspace, processes)])
+    found.extend(_scanner(workspace))
     found.extend(_specs(workspace))
     found.extend([finding async for finding in _leftovers(repo, workspace)])
     return found
@@ -122,6 +124,18 @@ async def _agent(
     if name == chosen:
         for finding in _crowd(settings, name, agent.abilities.memory_mb):
             yield finding
+
+
+def _scanner(workspace: Workspace) -> Iterator[Finding]:
+    """Yield whether works can be looked through for secrets, where that is wanted."""
+    try:
+        mode = load_settings(workspace.project, {}, os.environ).containment.secrets
+    except AutoBuildError:
+        return  # told already
+    if mode != "off" and not find_program():
+        yield Finding(Health.BAD if mode == "require" else Health.NOTE, MISSING, GET_IT)
+    elif mode != "off":
+        yield Finding(Health.GOOD, f"{PROGRAM} looks works through for secrets")
 
 
 def _crowd(settings: Settings, name: str, usual_mb: int) -> Iterator[Finding]:

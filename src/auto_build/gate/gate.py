@@ -21,6 +21,7 @@ from auto_build.core.suite import Check, suite
 from auto_build.core.verdict import FEW, MANY, combine
 from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.blame import Blame, Case
+from auto_build.gate.entrance import Entrance, Seen
 from auto_build.gate.trials import Trials
 from auto_build.git.conservation import find_lost
 from auto_build.git.landing import (
@@ -28,6 +29,7 @@ from auto_build.git.landing import (
     Label,
     branch_of,
     build_candidate,
+    flatten,
     onto_head,
     rejected_of,
 )
@@ -52,6 +54,7 @@ class Gate:
     worktrees: Worktrees
     trials: Trials
     blame: Blame
+    entrance: Entrance
     record: Callable[[ev.Event], object]
     spec: str
     checks: tuple[str, ...]
@@ -74,9 +77,14 @@ class Gate:
                 where = ", ".join(built.paths)
                 return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
             return ev.CandidateConflicted(chunk.id, head, built.paths)
-        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
         touched = [entry.path for entry in await self.repo.touched(head, built.commit)]
-        if why := self._refusal(touched, chunk.claims) or await self._lost(head, work, built):
+        seen = Seen(self._refusal(touched, chunk.claims))
+        if not seen.refusal:
+            seen = await self.entrance.look(built)
+        if seen.detour:
+            built = await flatten(self.repo, built, work, label)
+        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
+        if why := seen.refusal or await self._lost(head, work, built):
             if command.ahead:  # with a work in it that may not land
                 return ev.CandidateDoubted(chunk.id, why)
             return await self._reject(command, built, label, why, ())
