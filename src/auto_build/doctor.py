@@ -10,7 +10,7 @@ from typing import Final
 
 from auto_build.agents.choose import agent_environment, build_agent, find_problems
 from auto_build.errors import AutoBuildError
-from auto_build.gate.secrets import GET_IT, MISSING, PROGRAM, find_program
+from auto_build.gate.secrets import GET_IT, MISSING, PROGRAM, Mode, find_program, is_missed
 from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
@@ -126,16 +126,21 @@ async def _agent(
             yield finding
 
 
-def _scanner(workspace: Workspace) -> Iterator[Finding]:
-    """Yield whether works can be looked through for secrets, where that is wanted."""
+def _scanner(workspace: Workspace) -> list[Finding]:
     try:
         mode = load_settings(workspace.project, {}, os.environ).containment.secrets
     except AutoBuildError:
-        return  # told already
-    if mode != "off" and not find_program():
-        yield Finding(Health.BAD if mode == "require" else Health.NOTE, MISSING, GET_IT)
-    elif mode != "off":
-        yield Finding(Health.GOOD, f"{PROGRAM} looks works through for secrets")
+        return []  # told already
+    return judge_scanner(mode, find_program())
+
+
+def judge_scanner(mode: Mode, program: str) -> list[Finding]:
+    """Return how it stands with looking for secrets, where that is wanted; `program` is where."""
+    if is_missed(mode, program):
+        return [Finding(Health.BAD if mode == "require" else Health.NOTE, MISSING, GET_IT)]
+    if mode == "off":
+        return []
+    return [Finding(Health.GOOD, f"{PROGRAM} looks works through for secrets")]
 
 
 def _crowd(settings: Settings, name: str, usual_mb: int) -> Iterator[Finding]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from auto_build.doctor import Health, judge_scanner
 from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.secrets import (
     Hit,
+    Mode,
     Sample,
     Scanner,
     Secret,
@@ -121,6 +123,22 @@ def test_a_scanner_that_is_not_there_is_told_only_where_it_is_required(
     assert find_program(python) == in_path
     assert stand_in(tmp_path / "venv", "exit 0") == find_program(python)
     assert find_scanner("off", Processes(), python=python) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "program", "healths"),
+    [
+        ("auto", "", [Health.NOTE]),
+        ("require", "", [Health.BAD]),
+        ("off", "", []),
+        ("auto", "/bin/kingfisher", [Health.GOOD]),
+        ("off", "/bin/kingfisher", []),
+    ],
+)
+def test_doctor_says_whether_anybody_looks(mode: Mode, program: str, healths: list[Health]) -> None:
+    found = judge_scanner(mode, program)
+    assert [one.health for one in found] == healths
+    assert all("auto-build[secrets]" in one.hint for one in found if not program)
 
 
 # --- the real one --------------------------------------------------------------------------------

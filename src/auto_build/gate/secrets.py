@@ -111,6 +111,11 @@ def find_program(python: str = sys.executable) -> str:
     return str(beside) if os.access(beside, os.X_OK) else shutil.which(PROGRAM) or ""
 
 
+def is_missed(mode: Mode, program: str) -> bool:
+    """Say whether people should know that nobody looks for secrets."""
+    return mode != "off" and not program
+
+
 def find_scanner(
     mode: Mode, processes: Processes, *, python: str = sys.executable
 ) -> "Scanner | None":
