@@ -13,8 +13,10 @@ from auto_build.engine.pauses import Pauses
 from auto_build.gate.baseline import Baseline
 from auto_build.gate.blame import Blame
 from auto_build.gate.conflicts import Conflicts
+from auto_build.gate.entrance import Entrance
 from auto_build.gate.gate import Gate
 from auto_build.gate.losses import Losses
+from auto_build.gate.secrets import find_scanner
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.repo import Repo, ref_part
@@ -45,7 +47,7 @@ def assemble(
     site: Site, agent: Agent, *, ledger: Ledger, notice: Notice, warn: Callable[[str], None]
 ) -> tuple[LocalEngine, Baseline]:
     """Return the engine of a build, and what measures the ground before it starts."""
-    run, gate = site.settings.run, site.settings.gate
+    run, gate, holds = site.settings.run, site.settings.gate, site.settings.containment
     logs = site.workspace.logs_dir(ref_part(site.spec.name))
     logs.mkdir(parents=True, exist_ok=True)
     firewall = Firewall(site.workspace.state_dir / "hooks", site.repo.common_dir)
@@ -77,6 +79,12 @@ def assemble(
             blame=Blame(site.repo, trials, notice, site.spec.name),
             conflicts=Conflicts(site.repo, site.spec.name),
             losses=Losses(site.repo),
+            entrance=Entrance(
+                repo=site.repo,
+                most_file_bytes=holds.most_file_bytes,
+                scanner=find_scanner(holds.secrets, site.repo.processes),
+                allowed=holds.secrets_allowed,
+            ),
             record=ledger.record,
             spec=site.spec.name,
             checks=gate.checks,
@@ -94,6 +102,7 @@ def assemble(
         clock=now,
         logs=logs,
         notice=notice,
+        most_file_bytes=holds.most_file_bytes,
     )
     baseline = Baseline(
         trials=trials,

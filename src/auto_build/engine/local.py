@@ -85,6 +85,7 @@ class LocalEngine:
     clock: Callable[[], float]
     logs: Path
     notice: Notice
+    most_file_bytes: int
     talking: dict[ChunkId, Session] = field(default_factory=dict)
 
     async def run(self, command: cmd.Effect, state: RunState) -> ev.Event:
@@ -224,7 +225,9 @@ class LocalEngine:
         dropped = find_dropped("\n".join(said))
         seconds = round(monotonic() - begun, 3)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
-        taken = await capture(self.repo, task.slot, task.base, label)
+        taken = await capture(
+            self.repo, task.slot, task.base, label, most_bytes=self.most_file_bytes
+        )
         if isinstance(taken, CaptureRefused):
             kept = await keep_whole(self.slots.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
@@ -395,7 +398,9 @@ class LocalEngine:
     async def salvage(self, chunk: ChunkId, attempt: int, number: int) -> str:
         """Keep what lies in a slot's worktree; return where, if there was anything."""
         onto = await self.repo.require_commit(self.gate.branch)
-        return await salvage(self.slots.worktrees, number, Label(self.spec, chunk, attempt), onto)
+        label = Label(self.spec, chunk, attempt)
+        worktrees, most = self.slots.worktrees, self.most_file_bytes
+        return await salvage(worktrees, number, label, onto, most_bytes=most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from auto_build.core.verdict import FEW, MANY, combine
 from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.blame import Blame, Case
 from auto_build.gate.conflicts import Conflicts
+from auto_build.gate.entrance import Entrance, Seen
 from auto_build.gate.losses import Complete, Incomplete, Losses
 from auto_build.gate.trials import Trials
 from auto_build.git.landing import (
@@ -28,6 +29,7 @@ from auto_build.git.landing import (
     Label,
     branch_of,
     build_candidate,
+    flatten,
     onto_head,
     rejected_of,
 )
@@ -54,6 +56,7 @@ class Gate:
     blame: Blame
     conflicts: Conflicts
     losses: Losses
+    entrance: Entrance
     record: Callable[[ev.Event], object]
     spec: str
     checks: tuple[str, ...]
@@ -76,11 +79,16 @@ class Gate:
                 where = ", ".join(built.paths)
                 return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
             return await self.conflicts.describe(command, state, head, built)
-        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
         touched = [entry.path for entry in await self.repo.touched(head, built.commit)]
+        seen = Seen(self._refusal(touched, chunk.claims))
+        if not seen.refusal:
+            seen = await self.entrance.look(built)
         found = await self.losses.find(_gating(state, chunk.id), built)
         lost = found.why if isinstance(found, Incomplete) else ""
-        if why := self._refusal(touched, chunk.claims) or lost:
+        if seen.detour:
+            built = await flatten(self.repo, built, work, label)
+        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
+        if why := seen.refusal or lost:
             if command.ahead:  # with a work in it that may not land
                 return ev.CandidateDoubted(chunk.id, why)
             return await self._reject(command, built, label, why, ())

@@ -5,15 +5,15 @@ A file is read only if something of it can be lost, or if it can tell where some
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from auto_build.core import conservation
 from auto_build.core.conservation import Lost
-from auto_build.git.parse import GITLINK, Blob, Commit, parse_batch, parse_changes, parse_sizes
+from auto_build.git.blobs import load_contents, load_headers
+from auto_build.git.parse import GITLINK, Commit, File
 from auto_build.git.repo import Repo
-from auto_build.process import CommandFailed
 
 MOST_FILES: Final = 2_000  # that are looked into; those come first in which something can be lost
 MOST_FILE_BYTES: Final = 5_000_000  # of one version; a file with a larger one counts as binary
@@ -45,13 +45,20 @@ class Limits(NamedTuple):
 LIMITS: Final = Limits()
 
 
+class _Blob(NamedTuple):
+    """What is at a path in a tree."""
+
+    mode: str
+    oid: str
+
+
 class _Versions(NamedTuple):
     """What is at a path in the four trees; None where nothing is."""
 
-    base: Blob | None
-    ours: Blob | None
-    theirs: Blob | None
-    result: Blob | None
+    base: _Blob | None
+    ours: _Blob | None
+    theirs: _Blob | None
+    result: _Blob | None
 
     @property
     def oids(self) -> tuple[str | None, str | None, str | None, str | None]:
@@ -95,10 +102,12 @@ async def find_lost(
         key=lambda path: (not versions[path].can_lose, path),
     )
     oids = {path: _contents(versions[path]) for path in paths}
-    sizes = await _sizes(repo, {oid for path in paths[: limits.files] for oid in oids[path]})
+    wanted = {oid for path in paths[: limits.files] for oid in oids[path]}
+    sizes = {oid: one.size for oid, one in (await load_headers(repo, wanted)).items()}
     seen = _within(limits, paths, oids, sizes)
     small = {oid for path in seen for oid in oids[path] if sizes[oid] <= limits.file_bytes}
-    texts = await _read(repo, small)
+    contents = await load_contents(repo, small)
+    texts = {oid: raw.decode("utf-8", "surrogateescape") for oid, raw in contents.items()}
     unseen = sum(versions[path].can_lose for path in paths[len(seen) :])
     return await asyncio.to_thread(_compare, {path: versions[path] for path in seen}, texts, unseen)
 
@@ -121,12 +130,14 @@ async def _find_versions(
 
 async def _changes(
     repo: Repo, old: Commit, new: Commit
-) -> dict[str, tuple[Blob | None, Blob | None]]:
+) -> dict[str, tuple[_Blob | None, _Blob | None]]:
     """Return what was and what is at each path in which two commits differ."""
-    done = await repo.git(
-        "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-commit-id", old, new
-    )
-    return parse_changes(done.stdout)
+    changes = await repo.changes(old, new)
+    return {one.path: (_blob(one.before), _blob(one.after)) for one in changes}
+
+
+def _blob(file: File | None) -> _Blob | None:
+    return _Blob(file.mode, file.oid) if file else None
 
 
 def _contents(versions: _Versions) -> tuple[str, ...]:
@@ -149,32 +160,6 @@ def _within(
         if room < 0:
             return tuple(paths[:number])
     return tuple(paths[: limits.files])
-
-
-# --- contents ------------------------------------------------------------------------------------
-
-
-async def _sizes(repo: Repo, oids: Iterable[str]) -> dict[str, int]:
-    asked = sorted(oids)
-    if not asked:
-        return {}
-    done = await repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in asked))
-    found = parse_sizes(done.stdout)
-    if gone := [oid for oid, size in found.items() if size is None]:
-        raise CommandFailed(
-            f"an object of the repository cannot be read: {gone[0]}",
-            hint="git fsck tells what is broken",
-        )
-    return {oid: size for oid, size in found.items() if size is not None}
-
-
-async def _read(repo: Repo, oids: Iterable[str]) -> dict[str, str]:
-    """Return the contents of objects by their ids, decoded as all that git prints is."""
-    asked = sorted(oids)
-    if not asked:
-        return {}
-    done = await repo.git("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked))
-    return parse_batch(done.stdout.encode("utf-8", "surrogateescape"))  # sizes are in bytes
 
 
 # --- comparing -----------------------------------------------------------------------------------

@@ -41,14 +41,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """What is at a path in a tree."""
-
-    mode: str
-    oid: str
-
-
-@dataclass(frozen=True, slots=True)
 class File:
     """One line of `git ls-tree -r -z`: the mode, the object id and the path."""
 
@@ -74,6 +66,15 @@ class MergeTree:
     tree: Tree
     stages: tuple[Stage, ...] = ()
     said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path in which two trees differ: what was there and what is; None where nothing is."""
+
+    path: str
+    before: File | None
+    after: File | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,42 +145,16 @@ def parse_raw_diff(text: str) -> tuple[Entry, ...]:
     )
 
 
-def parse_changes(text: str) -> dict[str, tuple[Blob | None, Blob | None]]:
-    """Read what was and what is at each path: `diff-tree -r --raw -z --no-renames --no-abbrev`."""
-    found: dict[str, tuple[Blob | None, Blob | None]] = {}
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """Read `diff-tree -r --raw -z --no-renames --no-abbrev`, with what was there before."""
+    found: list[Change] = []
     fields = text.split("\0")
     for about, path in zip(fields[::2], fields[1::2], strict=False):
         old_mode, new_mode, old, new, _ = about.removeprefix(":").split(" ")
-        found[path] = (_blob(old_mode, old), _blob(new_mode, new))
-    return found
-
-
-def _blob(mode: str, oid: str) -> Blob | None:
-    return None if mode == _NO_FILE else Blob(mode, oid)
-
-
-def parse_sizes(text: str) -> dict[str, int | None]:
-    """Read `cat-file --batch-check`: the size of each object in bytes, None of one that is gone."""
-    return dict(map(_size, text.splitlines()))
-
-
-def parse_batch(raw: bytes) -> dict[str, str]:
-    """Read `cat-file --batch`: a line with id, type and size, the content, the end of a line."""
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(raw):
-        start = raw.index(b"\n", at) + 1
-        oid, size = _size(raw[at : start - 1].decode())
-        end = start + (size or 0)
-        found[oid] = raw[start:end].decode("utf-8", "surrogateescape")
-        at = end + 1
-    return found
-
-
-def _size(line: str) -> tuple[str, int | None]:
-    oid, _, rest = line.partition(" ")
-    size = rest.rpartition(" ")[2]
-    return oid, int(size) if size.isdigit() else None
+        sides = ((old_mode, old), (new_mode, new))
+        before, after = (None if m == _NO_FILE else File(m, oid, path) for m, oid in sides)
+        found.append(Change(path, before, after))
+    return tuple(found)
 
 
 def parse_tree(text: str) -> tuple[File, ...]:

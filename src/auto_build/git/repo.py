@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
-from auto_build.git.parse import Commit, Entry, File, Landing, Stage, Status, Tree
+from auto_build.git.parse import Change, Commit, Entry, File, Landing, Stage, Status, Tree
 from auto_build.process import CommandFailed, Finished, Processes
 
 NEEDED: Final = (2, 38, 0)
@@ -289,6 +289,20 @@ class Repo:
         )
         return parse.parse_raw_diff(done.stdout)
 
+    async def changes(self, old: str, new: str) -> tuple[Change, ...]:
+        """Return what differs between two commits or trees, with what was there before."""
+        done = await self.git(
+            *("diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-commit-id"),
+            *(old, new),
+        )
+        return parse.parse_changes(done.stdout)
+
+    async def objects_between(self, old: Commit, new: Commit) -> dict[str, str]:
+        """Return every object that `new` has beyond `old`: its id, and where it was met first."""
+        done = await self.git("rev-list", "--objects", new, f"^{old}")
+        pairs = (line.partition(" ") for line in done.stdout.split("\n") if line)
+        return {oid: path for oid, _, path in pairs}
+
     async def files(self, tree: str) -> tuple[File, ...]:
         """Return every file of a tree or commit, submodules and symbolic links among them."""
         done = await self.git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", tree)
@@ -320,6 +334,22 @@ class Repo:
         asked = ("config", "--get", "filter.lfs.process")
         installed = (await self.git("lfs", "version", ok=(0, 1, 128))).code == 0
         return installed and (await self.git(*asked, ok=(0, 1))).code == 0
+
+    async def kept_elsewhere(
+        self, paths: Sequence[str], git_dir: Path, work_tree: Path
+    ) -> frozenset[str]:
+        """Return those of some paths of which Git LFS takes the content, and git a pointer."""
+        if not await self.has_lfs():
+            return frozenset()
+        done = await self.git(
+            *("check-attr", "-z", "--stdin", "filter"),
+            stdin="".join(f"{path}\0" for path in paths),
+            git_dir=git_dir,
+            work_tree=work_tree,
+        )
+        fields = done.stdout.split("\0")
+        triples = zip(fields[::3], fields[2::3], strict=False)
+        return frozenset(path for path, value in triples if value == "lfs")
 
     async def diff(self, old: Commit, new: Commit, *, most: int) -> str:
         """Return what differs between two commits as a patch, cut at `most` characters."""
