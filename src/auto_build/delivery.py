@@ -51,13 +51,17 @@ _UNDER_WAY: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one landed chunk adds: `stat` is git's summary of its diff, one line per file."""
+    """What one landed chunk adds: `stat` is git's summary of its diff, one line per file.
+
+    `dropped` says which lines of either side its agent left out of a merge, and why.
+    """
 
     chunk: str
     title: str
     commit: str
     stat: str
     unverified: str
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +367,7 @@ class Build:
             commit=commit,
             stat=await self._diff("--stat=78", f"{commit}^1..{commit}"),
             unverified=now.unverified if isinstance(now, Landed) else "",
+            dropped=now.dropped if isinstance(now, Landed) else (),
         )
 
     async def _diff(self, form: str, span: str) -> str:

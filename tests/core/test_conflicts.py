@@ -3,7 +3,7 @@
 import pytest
 
 from auto_build.core import events as ev
-from auto_build.core.commands import Repair, StartAttempt
+from auto_build.core.commands import Repair, Resume, StartAttempt
 from auto_build.core.plan import ChunkId
 from auto_build.core.scheduler import decide, lost
 from auto_build.core.state import Clash, Failed, Live, Queued, Rejected, Running, RunState, SetAside
@@ -108,14 +108,14 @@ def test_a_resolution_is_settled_once_checks_were_run_on_it() -> None:
 
 def test_what_was_left_out_on_purpose_is_remembered_through_the_rounds() -> None:
     def dropping(path: str, why: str) -> ev.WorkCaptured:
-        return ev.WorkCaptured(A, "ba5e", WORK, "pin", (), dropped=(ev.Dropped(path, why),))
+        return ev.WorkCaptured(A, "ba5e", WORK, "pin", (), dropped=(f"{path}: {why}",))
 
     run = play(carry_out(in_conflict(), slots=2), dropping("x.py", "one line"))
     run = play(carry_out(run, slots=2), rejected(A))
     run = play(carry_out(run, slots=2), dropping("y.py", "twice"))
     now = run.chunks[A]
     assert isinstance(now, Queued)
-    assert now.work.dropped == (ev.Dropped("x.py", "one line"), ev.Dropped("y.py", "twice"))
+    assert now.work.dropped == ("x.py: one line", "y.py: twice")
 
 
 def test_killed_while_the_agent_resolves_it_goes_on_there() -> None:
@@ -147,3 +147,35 @@ def test_the_view_tells_a_resolution_from_a_repair() -> None:
             assert row.label is Label.REPAIRING
             assert row.note == "its agent resolves the conflict over x.py"
     assert (times.conflicts, times.repairs, times.aside) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("outcome", [ev.Outcome.NEEDS_INPUT, ev.Outcome.MAX_TURNS, ev.Outcome.IDLE])
+def test_an_agent_that_cannot_resolve_it_has_not_failed(outcome: ev.Outcome) -> None:
+    run = carry_out(in_conflict(), slots=2)
+    run = play(run, ev.AttemptEnded(A, outcome, "which side is to stay?"))
+    assert run.chunks[A] == SetAside(1, ("x.py",), "talk a")
+
+
+def test_killed_before_it_began_it_is_still_measured_from_the_head_it_is_to_be_merged_with() -> (
+    None
+):
+    run = carry_out(in_conflict(), slots=2)
+    run = play(run, *lost(run), ev.SessionOpened(2, 2))
+    (again, *_) = decide(run, slots=2)
+    assert isinstance(again, Resume)
+    assert again.base == HEAD
+
+
+def test_who_resolves_a_conflict_holds_its_paths() -> None:
+    assert "x.py" in {claim.text for claim in in_conflict().held(A)}
+
+
+def test_lines_that_a_merge_lost_are_looked_for_again_until_they_are_there() -> None:
+    run = begun(phase("p", chunk("a", "a")), repair_rounds=1)
+    run = play(carry_out(run, slots=1), captured(A))
+    lost_some = ev.CandidateRejected(A, "ca4d", HEAD, WORK, "lost lines", lost=("x.py",))
+    run = play(carry_out(run, slots=1), lost_some)
+    assert clash(run) == Clash(WORK, ("x.py",))
+    run = play(carry_out(run, slots=1), ev.AttemptEnded(A, ev.Outcome.NO_CHANGE, "all is well"))
+    run = play(carry_out(run, slots=1), lost_some)
+    assert run.chunks[A] == SetAside(1, ("x.py",))

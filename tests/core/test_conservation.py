@@ -73,6 +73,15 @@ def test_one_copy_is_enough_where_both_sides_added_the_same() -> None:
     assert lost_lines(BASE, BASE + SECOND, BASE + SECOND, BASE + SECOND) == ()
 
 
+def test_what_stood_last_in_a_list_may_do_so_no_longer() -> None:
+    base = '{\n  "a": 1\n}\n'
+    ours = '{\n  "a": 1,\n  "b": 2\n}\n'
+    theirs = '{\n  "a": 1,\n  "c": 3\n}\n'
+    both = '{\n  "a": 1,\n  "b": 2,\n  "c": 3\n}\n'
+    assert lost_lines(base, ours, theirs, both) == ()
+    assert lost_lines(base, ours, theirs, theirs) == ('  "b": 2',)
+
+
 def test_the_bases_copies_may_go_with_the_other_side_and_the_own_ones_not() -> None:
     base, ours, theirs = "log()\na\n", "log()\na\nlog()\n", "a\n"
     assert lost_lines(base, ours, theirs, "a\nlog()\n") == ()
@@ -393,6 +402,10 @@ def test_a_conflict_marker_that_is_left_is_found(left: str) -> None:
 )
 def test_what_only_resembles_a_marker_is_none(line: str) -> None:
     assert find_markers({}, {}, {"a": f"{line}\n"}) == ()
+
+
+def test_a_heading_that_is_underlined_is_no_marker() -> None:
+    assert find_markers({}, {}, {"a.rst": "Running\n=======\n"}) == ()
 
 
 def test_a_page_about_markers_may_have_them() -> None:

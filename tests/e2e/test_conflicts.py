@@ -5,7 +5,22 @@ import pytest
 from auto_build.core import events as ev
 from auto_build.core.state import SetAside
 from auto_build.core.transitions import replay
-from tests.e2e.project import Project, Report, chunk, edit, run_git, say, shell, sleep, write
+from tests.e2e.project import (
+    Project,
+    Report,
+    Step,
+    ask,
+    chunk,
+    commit,
+    crash,
+    edit,
+    fail,
+    run_git,
+    say,
+    shell,
+    sleep,
+    write,
+)
 
 BOTH = "a\none and two\nc\n"
 SAID = say("DROPPED: a.txt: the line of one now also says two")
@@ -37,7 +52,7 @@ async def test_its_own_agent_resolves_it_in_its_worktree_and_both_sides_land(
     assert len(report.of(ev.AttemptStarted, "two")) == 1
     assert project.show("a.txt") == BOTH
     assert project.show("two.py") == "mine\n"
-    assert "the line of one now also says two" in report.row("two").unverified
+    assert "the line of one now also says two" in "".join(report.row("two").dropped)
     work = report.of(ev.WorkCaptured, "two")[1].commit
     first = project.pins()["001-demo/two/1"]
     assert run_git(project.path, "rev-list", "--parents", "-1", work).split()[1:] == [
@@ -103,7 +118,7 @@ async def test_a_word_on_why_is_enough_where_nothing_else_was_wrong(project: Pro
 
     assert report.view.finished
     assert len(report.of(ev.CandidateRejected, "two")) == 1
-    assert "the line of one now also says two" in report.row("two").unverified
+    assert "the line of one now also says two" in "".join(report.row("two").dropped)
 
 
 async def test_markers_that_were_left_are_named(project: Project) -> None:
@@ -146,3 +161,76 @@ async def test_an_agents_end_in_the_middle_of_a_resolution_is_met_again_there(
     assert report.view.finished
     assert project.show("a.txt") == BOTH
     assert replay(report.events) is not None
+
+
+@pytest.mark.parametrize(
+    "step", [ask("which side?"), fail(), crash()], ids=["ask", "fail", "crash"]
+)
+async def test_an_agent_that_gives_up_on_it_gets_the_chunk_again_alone(
+    project: Project, step: Step
+) -> None:
+    two_that_conflict(project)
+    project.agent("two", write("a.txt", "a\nhalf\nc\n"), step, round=1)
+    project.agent("two", edit("a.txt", "one", "one and two"), write("two.py", "mine\n"), attempt=2)
+
+    report = await project.run()
+
+    assert report.view.finished
+    assert set_aside(report, "two")
+    assert project.show("a.txt") == BOTH
+
+
+async def test_an_agent_that_merges_staging_itself_is_looked_at_too(project: Project) -> None:
+    project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"]))
+    project.agent("one", edit("a.txt", "b", "one"), write("test_one.py", "def test_one():\n"))
+    landed = "git log --format=%s auto-build/001-demo | grep -q 'Land one'"
+    waits = f"for i in $(seq 100); do {landed} && break; sleep 0.1; done"
+    identity = "-c user.name=x -c user.email=x@y"
+    takes_its_side = f"{waits}; git {identity} merge -q -s ours auto-build/001-demo -m m"
+    project.agent("two", edit("a.txt", "b", "two"), commit("mine"), shell(takes_its_side))
+    mend = [write("a.txt", BOTH), write("test_one.py", "def test_one():\n"), SAID]
+    project.agent("two", *mend, round=1)
+
+    report = await project.run()
+
+    assert report.view.finished
+    assert "def test_one" in report.only(ev.CandidateRejected, "two").feedback
+    assert project.show("test_one.py") == "def test_one():\n"
+
+
+async def test_an_agents_word_alone_is_no_work(project: Project) -> None:
+    project.plan_of(chunk("one", files=["one.py"]))
+    project.agent("one", say("DROPPED: one.py: not needed"))
+
+    report = await project.run()
+
+    assert report.row("one").label == "failed"
+    assert "without changing anything" in report.row("one").note
+
+
+async def test_a_file_where_another_made_a_folder_is_named_as_it_is(project: Project) -> None:
+    project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"]))
+    project.agent("one", write("cfg/x.txt", "one\n"))
+    project.agent("two", sleep(0.3), write("cfg", "two\n"))
+    project.agent("two", write("other.txt"), round=1)
+    project.agent("two", shell("mv cfg~* cfg/two.txt"), round=2)
+
+    report = await project.run()
+
+    assert report.view.finished
+    (conflict,) = report.of(ev.CandidateConflicted)
+    assert conflict.culprits == ("one",)
+    assert "cfg~your" not in conflict.feedback
+    assert "cfg~" in report.only(ev.CandidateRejected, "two").feedback
+    assert {"cfg/x.txt", "cfg/two.txt"} <= project.tree().keys()
+
+
+async def test_a_driver_that_the_projects_attributes_name_is_used(project: Project) -> None:
+    project.write(".gitattributes", "a.txt merge=union\n")
+    project.commit_all("Both")
+    two_that_conflict(project)
+
+    report = await project.run()
+
+    assert report.of(ev.CandidateConflicted) == []
+    assert project.show("a.txt") == "a\none\ntwo\nc\n"

@@ -91,7 +91,9 @@ def test_a_merge_is_read_whatever_the_paths_are_called(path: str) -> None:
         Tree("tree"),
         (Stage(1, "100644", "b1", path), Stage(2, "100755", "b2", path)),
         ("CONFLICT it",),
+        (path,),
     )
+    assert parse_merge_tree(f"tree\0\0{said}").paths == (path, "y"), "it names none by a version"
 
 
 def test_landings_are_read_newest_first_and_only_where_all_is_said() -> None:

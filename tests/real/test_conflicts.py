@@ -58,7 +58,7 @@ def test_it_resolves_its_own_conflict_says_why_and_does_another_anew_alone(
     assert project.show("x.txt") == "x\none and three\nz\n"
     assert len(report.of(ev.AttemptStarted, "two")) == 1
     assert "one and two" not in report.only(ev.CandidateRejected, "two").feedback
-    assert "the line of one now also says two" in report.row("two").unverified
+    assert "the line of one now also says two" in "".join(report.row("two").dropped)
     talks = {event.session for event in report.of(ev.ConversationBegan, "two")}
     assert len(talks) == 1, "the conflict was put before another conversation"
     assert report.of(ev.AttemptStarted, "three")[1].alone

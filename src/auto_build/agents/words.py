@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from auto_build.agents.base import Stop
-from auto_build.core.events import Dropped
 
 _ANSWER: Final = 256 * 1024  # characters at the end of what was said that may hold an answer
 _TRIES: Final = 10_000  # braces that may turn out to begin no JSON object
@@ -131,19 +130,20 @@ def find_answer(said: str) -> dict[str, Any] | None:
 # --- what was left out ----------------------------------------------------------------------------
 
 _MOST_DROPPED: Final = 50
-_DROPPED: Final = re.compile(  # as the prompts ask for it, each on a line of its own
-    r"^[\s*`>-]{0,8}DROPPED:[ \t*`]{0,4}([^\n]{1,1000}?)[`*]{0,3}: {0,4}([^\s][^\n]{0,500})",
-    re.MULTILINE,
+_DROPPED: Final = re.compile(  # as the prompts ask for it; a reason may stand on the next line
+    r"^[\s*`>.)\d-]{0,12}DROPPED:[ \t*]{0,4}([^\n]{1,1500}(?:\n[ \t]{1,8}[^\n]{1,500})?)",
+    re.MULTILINE | re.IGNORECASE,
 )
 
 
-def find_dropped(said: str) -> tuple[Dropped, ...]:
-    """Return the files of which an agent says that it left lines out on purpose; the last counts.
+def find_dropped(said: str) -> tuple[str, ...]:
+    """Return what an agent says of lines that it left out on purpose, as it says it.
 
-    Its form is `DROPPED: path: reason`, each on a line of its own.
+    The form that it is asked for is `DROPPED: path: reason`, each on a line of its own.
     """
-    found = {path.strip(): reason.strip() for path, reason in _DROPPED.findall(said)}
-    return tuple(Dropped(path, why) for path, why in list(found.items())[-_MOST_DROPPED:])
+    return tuple(
+        re.sub(r"\s*\n\s*", " ", found.strip()) for found in _DROPPED.findall(said)[-_MOST_DROPPED:]
+    )
 
 
 def asks(said: str) -> bool:

@@ -39,6 +39,8 @@ def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -
         for change in found.changes:
             out.text(f"\n{change.chunk}  {change.title}  ({change.commit[:10]})")
             out.text(change.stat.rstrip() or " (changes no file)")
+            for one in change.dropped:
+                out.text(f" ! {one}")
             if change.unverified:
                 out.text(f" ! not verified by a command: {change.unverified}")
         out.text(f"\nin all, against {found.base[:10]}:\n{found.stat.rstrip()}")

@@ -2,13 +2,14 @@
 
 Versions of files come in: of the merge base, of both sides, and of the result. They are compared by
 number, how often a line stands in each, so it does not matter how the result came about. White
-space around a line is ignored, for a resolver may indent anew, and so is a line without any letter
-or digit. What a side deleted is never missed; what it moved is, if it is nowhere any more.
+space around a line is ignored, for a resolver may indent anew; so are commas and semicolons at its
+end, for what stood last in a list may do so no longer, and lines without any letter or digit. What
+a side deleted is never missed; what it moved is, if it is nowhere any more.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -21,6 +22,9 @@ Files: TypeAlias = Mapping[str, str | None]  # by path; a file that is not there
 
 # a byte that is not UTF-8 was decoded to a lone surrogate, and may have been a letter
 _says_something: Final = re.compile(r"[^\W_]|[\udc80-\udcff]").search
+_HEADING: Final = re.compile(r"^[^\W\d_][\w -]{0,6}\n={7}[ \t\r]*$", re.MULTILINE)
+_AROUND: Final = "`\"'*:;,-\u2013\u2014 "  # what stands around a reason: quotes, colons, dashes
+_PLACE: Final = re.compile(r"^(?::?\d+(?:-\d+)?(?=[:\s])|\([^)]{0,80}\))")  # a line number
 _MARKER: Final = re.compile(r"^(?:(?:<{7,}|>{7,}|\|{7,}) .*|={7}[ \t\r]*)$", re.MULTILINE)
 
 
@@ -110,14 +114,18 @@ def _lacking(
 
 
 def _count(text: str | None) -> Counter[str]:
-    return Counter(filter(_says_something, map(str.strip, (text or "").splitlines())))
+    return Counter(filter(_says_something, map(_bare, (text or "").splitlines())))
+
+
+def _bare(line: str) -> str:
+    return line.strip().rstrip(",;")
 
 
 def _in_order(text: str | None, wanted: Counter[str]) -> Iterator[str]:
     """Return the wanted lines, each as often as it is wanted, as they stand in the text."""
     left = dict(wanted)
     for line in (text or "").splitlines() if left else ():
-        if left.get(bare := line.strip(), 0) > 0:
+        if left.get(bare := _bare(line), 0) > 0:
             left[bare] -= 1
             yield line.rstrip()
 
@@ -178,7 +186,7 @@ def _spare(
 
 
 def _count_of(wanted: frozenset[str], text: str | None) -> Counter[str]:
-    return Counter(filter(wanted.__contains__, map(str.strip, (text or "").splitlines())))
+    return Counter(filter(wanted.__contains__, map(_bare, (text or "").splitlines())))
 
 
 def _find_bare_files_gone(files: Mapping[str, _Versions]) -> frozenset[tuple[str, Side]]:
@@ -242,7 +250,8 @@ def find_markers(ours: Files, theirs: Files, result: Files) -> tuple[str, ...]:
     """Return the files of the result with conflict markers that neither side had, sorted.
 
     Text that looks like one, as in a page about git, counts once for each copy that a side has in
-    that file, or had in another and the result has there no more.
+    that file, or had in another and the result has there no more. Seven `=` below a short word are
+    none: they underline a heading.
     """
     files = _by_path({}, ours, theirs, result)
     extra: dict[str, Counter[str]] = {}
@@ -260,10 +269,33 @@ def find_markers(ours: Files, theirs: Files, result: Files) -> tuple[str, ...]:
 
 
 def _markers(text: str | None) -> Counter[str]:
-    return Counter(found.rstrip() for found in _MARKER.findall(text or ""))
+    without = _HEADING.sub("", text or "")
+    return Counter(found.rstrip() for found in _MARKER.findall(without))
 
 
 # --- in words ------------------------------------------------------------------------------------
+
+
+def find_reasons(statements: Iterable[str], paths: Collection[str]) -> dict[str, str]:
+    """Return why lines of files were left out, by path, from what somebody says of it.
+
+    Each statement begins with a path and goes on with the reason; the longest that fits counts.
+    """
+    found: dict[str, str] = {}
+    for statement in statements:
+        text = statement.lstrip("`\"'* ").removeprefix("./")
+        path = max((one for one in paths if _begins_with(text, one)), key=len, default=None)
+        if path is None:
+            continue
+        reason = _PLACE.sub("", text[len(path) :].lstrip("`\"'* ")).strip(_AROUND)
+        if reason:
+            found[path] = reason
+    return found
+
+
+def _begins_with(text: str, path: str) -> bool:
+    """Say whether a text begins with just this path, and not with a longer one."""
+    return text.startswith(path) and not re.match(r"[\w./\\]", text[len(path) : len(path) + 1])
 
 
 def describe(lost: Sequence[Lost]) -> str:

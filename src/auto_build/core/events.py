@@ -274,19 +274,11 @@ class AttemptLost:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """A file of which the agent says that lines of it were left out on purpose, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class WorkCaptured:
     """The agent's work is committed as `commit` on top of `base`, and pinned under `pin`.
 
     `touched` are the paths that differ between the two. `seconds` is the session's wall time.
-    `dropped` is what the agent says to have left out.
+    `dropped` are the agent's words on what it left out on purpose: a path and a reason in each.
     """
 
     chunk: ChunkId
@@ -295,7 +287,7 @@ class WorkCaptured:
     pin: str
     touched: tuple[str, ...]
     seconds: float = 0.0
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +355,8 @@ class GateLost:
 class CandidatePassed:
     """`candidate` (on top of `head`) is green, and is meant to land: the intent of the landing.
 
-    `unverified` holds what no command could check and QA or a person has to.
+    `unverified` holds what no command could check and QA or a person has to; `dropped` says which
+    lines of either side its agent left out, and why.
     """
 
     chunk: ChunkId
@@ -372,6 +365,7 @@ class CandidatePassed:
     checks: tuple[CheckResult, ...] = ()
     unverified: str = ""
     replayed: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +386,8 @@ class CandidateRejected:
     """`candidate` is red; `feedback` is what the agent is told, `commit` its work to go on from.
 
     `culprits` are the landed chunks together with which it is red, where it is green without them;
-    `surely` says that leaving out any one of them was seen to make it green.
+    `surely` says that leaving out any one of them was seen to make it green. `lost` are the paths
+    in which lines of a side were missing.
     """
 
     chunk: ChunkId
@@ -403,6 +398,7 @@ class CandidateRejected:
     checks: tuple[CheckResult, ...] = ()
     culprits: tuple[ChunkId, ...] = ()
     surely: bool = True
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

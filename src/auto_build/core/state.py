@@ -22,7 +22,8 @@ CENT: Final = 0.01
 class Clash:
     """An attempt's `work` (a commit) did not merge with what had landed, over these paths.
 
-    It is `settled` once the resolution was found to keep what both sides had added.
+    Or it did, and lines of them were lost. It is `settled` once what came of it was found to keep
+    what both sides had added.
     """
 
     work: str
@@ -63,7 +64,7 @@ class Work:
 
     `granted` are claims it took by writing there; `outside` the paths it wrote without having
     claimed them before, whoever holds them. A chunk that claims nothing may write anywhere, so that
-    only what another one holds is outside. `dropped` is what its agent left out on purpose.
+    only what another one holds is outside. `dropped` are its agent's words on what it left out.
     """
 
     base: str
@@ -71,7 +72,7 @@ class Work:
     pin: str
     granted: tuple[Claim, ...] = ()
     outside: tuple[str, ...] = ()
-    dropped: tuple[ev.Dropped, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ class Passed:
     suspected: bool = False
     last: str = ""
     begun: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class Landed:
     unverified: str = ""
     repairs: int = 0
     outside: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,7 @@ def _next(state: RunState, now: ChunkState, event: ev.ChunkEvent) -> ChunkState:
         case Gating(), ev.CandidateRejected():
             return _rejected(state, now, event)
         case Gating(), ev.CandidateConflicted():
-            return _conflicted(now, event)
+            return _conflicted(state, now, event)
         case Passed(), ev.LandStarted():
             return Landing(now)
         case Landing(), ev.LandLost():
@@ -274,6 +274,7 @@ def _passed(now: Gating, event: ev.CandidatePassed) -> Passed:
         candidate=event.candidate,
         head=event.head,
         unverified=event.unverified,
+        dropped=event.dropped,
         ahead=now.ahead,
         checks=event.checks,
         suspected=now.suspected,
@@ -297,12 +298,25 @@ def _cut_off(now: Running) -> ChunkState:
     """Return where a chunk stands whose coordinator was killed while its agent worked."""
     if now.attempt.session:
         why = Setback(ev.Outcome.CRASHED, "the run was cut off while the agent worked")
-        return Parked(now.attempt, why, 0.0, now.attempt.base, "", now.aside, now.rejected)
+        base = now.rejected.head if now.rejected else now.attempt.base
+        return Parked(now.attempt, why, 0.0, base, "", now.aside, now.rejected)
     return now.rejected or now.aside or Pending(now.attempt.number - 1, now.attempt.setbacks)
 
 
 def _ended(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
-    """Return what follows where an agent stopped without work that could land."""
+    """Return what follows where an agent stopped without work that could land.
+
+    One that cannot resolve a conflict has not failed: the chunk is done anew, without a conflict.
+    """
+    after = _after_ending(state, now, event)
+    resolving = now.rejected is not None and bool(now.rejected.conflict)
+    clash = now.attempt.clash if resolving and not now.attempt.alone else None
+    if isinstance(after, Failed) and clash and event.outcome is not ev.Outcome.BUDGET:
+        return SetAside(now.attempt.number, clash.paths, now.attempt.session)
+    return after
+
+
+def _after_ending(state: RunState, now: Running, event: ev.AttemptEnded) -> ChunkState:
     setback = Setback(event.outcome, event.detail, event.pin)
     attempt = now.attempt
     failed = _failed(now, setback, setback.in_words())
@@ -363,6 +377,7 @@ def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
         attempts=passed.attempt.number,
         commit=event.commit,
         unverified=passed.unverified,
+        dropped=passed.dropped,
         repairs=passed.attempt.round,
         outside=passed.work.outside,
     )
@@ -379,8 +394,12 @@ def _rejected(
         return failed
     attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
     attempt = replace(attempt, culprits=event.culprits or _same_culprits(now.attempt, red))
-    if attempt.clash and event.checks:  # none is run before the resolution is whole
-        attempt = replace(attempt, clash=replace(attempt.clash, settled=True))
+    clash = attempt.clash
+    if event.lost and clash is None:  # git merged it, and what is missing is looked for again
+        clash = Clash(now.work.commit, event.lost)
+    elif clash and event.checks:  # none is run before both sides were found whole
+        clash = replace(clash, settled=True)
+    attempt = replace(attempt, clash=clash)
     return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
 
 
@@ -406,8 +425,13 @@ def _same_culprits(attempt: Attempt, red: Setback) -> tuple[ChunkId, ...]:
     return attempt.culprits if same else ()
 
 
-def _conflicted(now: Gating, event: ev.CandidateConflicted) -> Rejected | SetAside | Failed:
-    """Return the next rung: its agent resolves it, or does it anew and alone, or nobody can."""
+def _conflicted(
+    state: RunState, now: Gating, event: ev.CandidateConflicted
+) -> Rejected | SetAside | Failed:
+    """Return the next rung: its agent resolves it, or does it anew and alone, or nobody can.
+
+    Who resolves it holds the paths that are free, so that no other one is in conflict there next.
+    """
     attempt, pin = now.attempt, now.work.pin
     where = ", ".join(event.paths)
     if attempt.alone:
@@ -420,7 +444,9 @@ def _conflicted(now: Gating, event: ev.CandidateConflicted) -> Rejected | SetAsi
         return SetAside(attempt.number, event.paths, attempt.session)
     clash = Clash(now.work.commit, event.paths)
     asked = replace(attempt, clash=clash, culprits=event.culprits)
-    return Rejected(asked, now.work, event.commit, event.head, event.feedback, event.paths)
+    free = {claim for path in event.paths if (claim := state.free_claim(event.chunk, path))}
+    work = replace(now.work, granted=tuple(sorted({*now.work.granted, *free})))
+    return Rejected(asked, work, event.commit, event.head, event.feedback, event.paths)
 
 
 def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
@@ -431,7 +457,7 @@ def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
     others = state.held_by_others(event.chunk)
     granted = set(before.granted if before else ())
     outside = set(before.outside if before else ())
-    dropped = {one.path: one for one in (*(before.dropped if before else ()), *event.dropped)}
+    dropped = dict.fromkeys((*(before.dropped if before else ()), *event.dropped))
     for path in beyond:
         if claim := state.free_claim(event.chunk, path):
             granted.add(claim)
@@ -443,7 +469,7 @@ def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
         pin=event.pin,
         granted=tuple(sorted(granted)),
         outside=tuple(sorted(outside)),
-        dropped=tuple(dropped.values()),
+        dropped=tuple(dropped),
     )
 
 

@@ -77,6 +77,7 @@ class Times:
             return self._seen_of_run(at, event)
         chunk = event.chunk
         changes: dict[str, Any] = {"last": at, "since": {**self.since, chunk: at}}
+        changes["asked"] = _asked(self.asked, event)
         match event:
             case (
                 ev.UsageReported()
@@ -88,19 +89,15 @@ class Times:
             case ev.AttemptStarted():
                 changes["started"] = {**self.started, chunk: at}
                 changes["aside"] = self.aside + event.alone
-                changes["asked"] = self.asked - {chunk}
             case ev.RepairStarted():
                 changes["repairs"] = self.repairs + (chunk not in self.asked)
-                changes["asked"] = self.asked - {chunk}
             case ev.WorkCaptured() | ev.AttemptEnded():
                 spent = self.agent_s.get(chunk, 0.0) + event.seconds
                 changes["agent_s"] = {**self.agent_s, chunk: spent}
             case ev.CandidatePassed() | ev.CandidateRejected() | ev.CandidateConflicted():
                 spent = self.gate_s.get(chunk, 0.0) + at - self.since.get(chunk, at)
                 changes["gate_s"] = {**self.gate_s, chunk: spent}
-                if isinstance(event, ev.CandidateConflicted):
-                    changes["conflicts"] = self.conflicts + 1
-                    changes["asked"] = self.asked | ({chunk} if event.commit else set())
+                changes["conflicts"] = self.conflicts + isinstance(event, ev.CandidateConflicted)
             case ev.CandidateLanded():
                 changes["durations"] = (*self.durations, at - self.started.get(chunk, at))
             case _:
@@ -121,6 +118,17 @@ class Times:
                 return _with(ended, closed_s=ended.worked_s, opened=None)
             case _:
                 return _with(self, last=at)
+
+
+def _asked(asked: frozenset[ChunkId], event: ev.ChunkEvent) -> frozenset[ChunkId]:
+    """Return whose agents are to resolve a conflict, until they have left their work."""
+    match event:
+        case ev.CandidateConflicted() if event.commit:
+            return asked | {event.chunk}
+        case ev.WorkCaptured() | ev.AttemptStarted():
+            return asked - {event.chunk}
+        case _:
+            return asked
 
 
 def _with(times: Times, **changes: Any) -> Times:
@@ -150,6 +158,7 @@ class Row:
     pin: str
     usage: Usage = field(default_factory=Usage)
     until: float | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +244,8 @@ def _note(now: ChunkState, roots: Iterable[ChunkId]) -> dict[str, Any]:
             note["commit"] = now.commit
             if now.unverified:
                 note["to_be_verified"] = now.unverified
+            if now.dropped:
+                note["left_out"] = list(now.dropped)
         case Failed():
             note["reason"] = f"{now.outcome.value}: {now.reason.partition(chr(10))[0]}"
         case Skipped():
@@ -281,6 +292,7 @@ def _row(
         claims=tuple(claim.text for claim in state.held(chunk)),
         outside=_outside(now),
         unverified=now.unverified if isinstance(now, Landed | Passed) else "",
+        dropped=now.dropped if isinstance(now, Landed | Passed) else (),
         pin=now.pin if isinstance(now, Failed) else (work.pin if work else ""),
         usage=state.usage_of(chunk),
         until=max(now.until, state.hold_until) if isinstance(now, Parked) else None,

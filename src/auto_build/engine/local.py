@@ -178,7 +178,7 @@ class LocalEngine:
             return done
         now = state.chunks[chunk.id]
         rejected = now.rejected if isinstance(now, Running) else None
-        base = Commit(command.base) if command.base else head
+        base = Commit(rejected.head if rejected else command.base or head)
         start = Commit(rejected.commit) if rejected else base
         so_far = Commit(command.commit) if command.commit else await self._left(command, start)
         return await self._work(
@@ -232,7 +232,8 @@ class LocalEngine:
             kept = await keep_whole(self.slots.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
-        if failure is None and not dropped and await self._changed_nothing(task, taken):
+        speaks = dropped and self._is_resolving(task)
+        if failure is None and not speaks and await self._changed_nothing(task, taken):
             why = "the agent ended without changing anything"
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.NO_CHANGE, why, seconds)
         if failure is not None:
@@ -373,6 +374,12 @@ class LocalEngine:
                 return self.clock() + self.pauses.for_overload(before + 1)
             case _:
                 return 0.0
+
+    def _is_resolving(self, task: "_Task") -> bool:
+        """Say whether an agent's word on what it left out is asked for, and enough."""
+        now = self.ledger.state.chunks[task.chunk.id]
+        clash = now.attempt.clash if isinstance(now, Running) else None
+        return clash is not None and not clash.settled
 
     async def _changed_nothing(self, task: "_Task", taken: Captured) -> bool:
         if task.round:

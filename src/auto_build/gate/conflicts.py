@@ -3,6 +3,7 @@
 Nothing is decided here about what follows; the two sides are kept, and both are told of.
 """
 
+import re
 from dataclasses import dataclass
 
 from auto_build.core import commands as cmd
@@ -50,13 +51,21 @@ class Conflicts:
         for commit in since:
             if (chunk := landed.get(commit)) is None:
                 continue
-            touched = {entry.path for entry in await self.repo.touched(f"{commit}^1", commit)}
-            if touched.intersection(paths):
+            touched = [entry.path for entry in await self.repo.touched(f"{commit}^1", commit)]
+            if any(_is_about(path, one) for path in paths for one in touched):
                 found.append(chunk)
         return tuple(found)
+
+
+def _is_about(path: str, touched: str) -> bool:
+    """Say whether a conflict is about a path, which may be a folder where another has a file."""
+    bare = path.partition("~")[0]  # git adds the side to a name that both cannot have
+    return touched in {path, bare} or touched.startswith(f"{bare}/")
 
 
 def _in_words(conflict: Conflict, head: Commit, work: Commit) -> str:
     """Return what git says, with the two sides called by what they are."""
     said = "\n".join(f"- {one}" for one in conflict.said)
-    return said.replace(head, "what has landed").replace(work, "your work")
+    for side, name in ((head, "what has landed"), (work, "your work")):
+        said = re.sub(rf"(?<!~){side}", name, said)  # behind a ~ it is part of a file's name
+    return said

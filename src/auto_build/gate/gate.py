@@ -84,18 +84,18 @@ class Gate:
         if not seen.refusal:
             seen = await self.entrance.look(built)
         found = await self.losses.find(_gating(state, chunk.id), built)
-        lost = found.why if isinstance(found, Incomplete) else ""
+        lost = found if isinstance(found, Incomplete) else Incomplete("", ())
         if seen.detour:
             built = await flatten(self.repo, built, work, label)
         self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
-        if why := seen.refusal or lost:
+        if why := seen.refusal or lost.why:
             if command.ahead:  # with a work in it that may not land
                 return ev.CandidateDoubted(chunk.id, why)
-            return await self._reject(command, built, label, why, ())
+            rejected = await self._reject(command, built, label, why, ())
+            return replace(rejected, lost=() if seen.refusal else lost.paths)
         verdict = await self._examine(command, state, built, label)
         if isinstance(verdict, ev.CandidatePassed) and isinstance(found, Complete):
-            told = [one for one in (verdict.unverified, *found.dropped) if one]
-            return replace(verdict, unverified="; ".join(told))
+            return replace(verdict, dropped=found.dropped)
         return verdict
 
     async def land(self, command: cmd.Land) -> ev.CandidateLanded | ev.LandingVoided:

@@ -61,11 +61,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class MergeTree:
-    """What `merge-tree` made: a tree, and in conflict the versions and what git says of them."""
+    """What `merge-tree` made: a tree, and in conflict the versions and what git says of them.
+
+    `paths` are where: those of the versions, else those that git names.
+    """
 
     tree: Tree
     stages: tuple[Stage, ...] = ()
     said: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,11 @@ def parse_merge_tree(text: str) -> MergeTree:
     """Read `merge-tree --write-tree --messages -z`."""
     tree, *fields = text.split("\0")
     end = fields.index("")
-    return MergeTree(
-        Tree(tree), tuple(map(_stage, fields[:end])), tuple(_conflicts(fields[end + 1 :]))
-    )
+    stages = tuple(map(_stage, fields[:end]))
+    told = tuple(_conflicts(fields[end + 1 :]))
+    named = [stage.path for stage in stages] or [path for paths, _ in told for path in paths]
+    said = tuple(text for _, text in told)
+    return MergeTree(Tree(tree), stages, said, tuple(dict.fromkeys(named)))
 
 
 def _stage(text: str) -> Stage:
@@ -183,16 +189,16 @@ def _stage(text: str) -> Stage:
     return Stage(int(number), mode, oid, path)
 
 
-def _conflicts(fields: list[str]) -> Iterator[str]:
-    """Yield what git says of each conflict; that it merged the rest by itself is left out."""
+def _conflicts(fields: list[str]) -> Iterator[tuple[list[str], str]]:
+    """Yield where and what git says of each conflict; what it merged by itself is left out."""
     rest = iter(fields)
     for count in rest:
         if not count.isdigit():  # the end of the output
             return
-        _paths = [next(rest) for _ in range(int(count))]
+        paths = [next(rest) for _ in range(int(count))]
         kind, said = next(rest), next(rest)
         if kind.startswith("CONFLICT"):
-            yield said.strip()
+            yield paths, said.strip()
 
 
 def parse_landings(text: str, spec: str) -> tuple[Landing, ...]:

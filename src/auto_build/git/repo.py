@@ -395,7 +395,10 @@ class Repo:
     # --- making, off-tree ------------------------------------------------------------------------
 
     async def try_merge(self, ours: Commit, theirs: Commit) -> Tree | Conflict:
-        """Merge two commits without touching any worktree or index."""
+        """Merge two commits without touching any worktree or index.
+
+        Merge drivers are those that the attributes in the user's checkout name.
+        """
         done = await self.git(
             "merge-tree",
             "--write-tree",
@@ -405,14 +408,14 @@ class Repo:
             ours,
             theirs,
             ok=(0, 1),
+            work_tree=self.project if self.project.is_dir() else None,
         )
         if not done.stdout:  # exit code 1 is also that of an object that is not there
             raise CommandFailed(f"{ours} and {theirs} cannot be merged: {done.stderr.strip()}")
         made = parse.parse_merge_tree(done.stdout)
         if done.code == 0:
             return made.tree
-        paths = tuple(dict.fromkeys(stage.path for stage in made.stages))
-        return Conflict(paths, made.tree, made.stages, made.said)
+        return Conflict(made.paths, made.tree, made.stages, made.said)
 
     async def commit_tree(
         self,

@@ -15,6 +15,7 @@ from auto_build.core.state import (
     Parked,
     Queued,
     Rejected,
+    Running,
     RunState,
     SetAside,
 )
@@ -58,6 +59,7 @@ _LANDING: Final = Mark("▲", "landing", "dim")
 _MOVED: Final = Mark("↷", "moved", "yellow")
 _BEHIND: Final = Mark("!", "behind", "yellow")
 _BLOCKS: Final = Mark("!", "blocks", "red")
+_LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _UNVERIFIED: Final = Mark("!", "to verify", "yellow")
 _WARNING: Final = Mark("!", "warning", "yellow")
 _NOTE: Final = Mark("·", "note")
@@ -159,8 +161,7 @@ def _chunk_lines(  # noqa: C901 - what is said of each event
         case ev.AttemptStarted():
             yield _started(event, state)
         case ev.RepairStarted():
-            rounds = f"round {event.round} of {state.repair_rounds}"
-            yield Line(_REPAIR, chunk, f"the agent has the failing output, {rounds}")
+            yield Line(_REPAIR, chunk, _repairs(event, state))
         case ev.AttemptLost():
             goes_on = isinstance(state.chunks[chunk], Parked)
             then = "goes on where it was" if goes_on else "begins anew"
@@ -328,6 +329,14 @@ def _rejected(event: ev.CandidateRejected, state: RunState) -> Iterator[Line]:
         yield Line(_RED, event.chunk, f"{why} {then}" if red else f"{then}: {why}")
 
 
+def _repairs(event: ev.RepairStarted, state: RunState) -> str:
+    now = state.chunks[event.chunk]
+    if isinstance(now, Running) and now.rejected and now.rejected.conflict:
+        return "the agent has both sides of the conflict"
+    of = state.rounds_of(now.attempt) if isinstance(now, Live) else state.repair_rounds
+    return f"the agent has the failing output, round {event.round} of {of}"
+
+
 def _conflicted(event: ev.CandidateConflicted, state: RunState) -> Iterator[Line]:
     where = listed(list(event.paths), most=2)
     match state.chunks[event.chunk]:
@@ -348,6 +357,8 @@ def _landed(event: ev.CandidateLanded, view: View) -> Iterator[Line]:
     yield Line(MARKS[Label.LANDED], event.chunk, what)
     if row.unverified:
         yield Line(_UNVERIFIED, event.chunk, row.unverified)
+    for one in row.dropped:
+        yield Line(_LEFT_OUT, event.chunk, one, whole=True)
     if event.view:
         yield Line(
             _BEHIND, event.chunk, f"the staging worktree does not show it: {event.view}", whole=True

@@ -28,6 +28,7 @@ _REASON_LINES: Final = 3
 _COMMANDS_SHOWN: Final = 3
 _ID_WIDTH: Final = 12
 _TO_VERIFY: Final = Mark("!", "to verify", "yellow")
+_LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _FLAKY: Final = Mark("≈", "flaky", "yellow")
 _FLAKES_SHOWN: Final = 5
@@ -156,6 +157,8 @@ def _troubles(row: Row, width: int) -> Iterator[Text]:
             pass
     if row.unverified:
         yield from hanging(_start(_TO_VERIFY), f"{name}: {clean(row.unverified)}", width)
+    for one in row.dropped:
+        yield from hanging(_start(_LEFT_OUT), f"{name}: {clean(one)}", width)
     if row.outside:
         wrote = f"{clean(row.id)} wrote {clean(listed(list(row.outside)))}"
         yield from hanging(_start(_OUTSIDE), wrote, width)
@@ -200,6 +203,7 @@ def _status_row(row: Row, mark: Mark, ids: int, titles: int, width: int) -> Text
         f"until {time_of_day(row.until)}" if row.until else "",
         used(row.usage),
         clean(row.note),
+        "lines left out" if row.dropped else "",
         f"to verify: {clean(row.unverified)}" if row.unverified else "",
     ]
     left = width - len(start) - ids - 4
