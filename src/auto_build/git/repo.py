@@ -375,6 +375,10 @@ class Repo:
         tree, paths = parse.parse_merge_tree(done.stdout)
         return tree if done.code == 0 else Conflict(paths)
 
+    async def make_tree(self, entries: str) -> Tree:
+        """Make a tree object from entries in the form of `ls-tree -z`."""
+        return Tree((await self.git("mktree", "-z", stdin=entries)).stdout.strip())
+
     async def commit_tree(
         self,
         tree: Tree,
