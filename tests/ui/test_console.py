@@ -280,6 +280,12 @@ def every_kind(story: Story) -> Iterator[ev.Event]:
     yield from (ev.GateStarted(A), ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A))
     yield from (ev.LandLost(A), ev.LandStarted(A), ev.LandingVoided(A, "h"))
     yield from (ev.ChunkReset(A, "asked for"), ev.ChunkSkipped(A, "not needed"))
+    landing = {A: "d" * 40}
+    yield from (ev.ChunkReset(A, "asked for"), ev.AttemptStarted(A, 2, 1))
+    yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A))
+    yield from (ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A), ev.CandidateLanded(A, "d"))
+    for end in (ev.RevisionVoided("h"), ev.RevisionLanded()):
+        yield from (ev.RevisionPassed(ev.Revision.UNDO, landing, "e", "h"), end)
     yield from (ev.SessionClosed(ev.Ending.DONE), ev.RunMerged("main", "f" * 40))
     yield ev.RunDiscarded("refs/kept")
 

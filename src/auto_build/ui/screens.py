@@ -33,7 +33,7 @@ _FLAKY: Final = Mark("≈", "flaky", "yellow")
 _FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
-_ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED})
+_ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED, Label.UNDONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
 def _verdict(view: View) -> Text:
     landed, total = view.count(Label.LANDED), len(view.rows)
     parts = [f"{landed} of {counted(total, 'chunk')} landed"]
-    parts += numbers(view, Label.SKIPPED, Label.FAILED, Label.BLOCKED)
+    parts += numbers(view, Label.SKIPPED, Label.FAILED, Label.UNDONE, Label.BLOCKED)
     if todo := _unended(view):
         parts.append(f"{todo} to do")
     mark = ("✓ finished ", "bold green") if view.finished else ("■ not finished ", "bold yellow")
@@ -150,7 +150,7 @@ def _troubles(row: Row, width: int) -> Iterator[Text]:
             yield one_line(start, name)
             for line in clean_lines(row.note, most=_REASON_LINES):
                 yield from hanging(Text("    "), line, width)
-        case Label.BLOCKED | Label.SKIPPED:
+        case Label.BLOCKED | Label.SKIPPED | Label.UNDONE:
             yield one_line(start, f"{name}: {clean(row.note)}")
         case _:
             pass
