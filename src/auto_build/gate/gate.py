@@ -1,4 +1,4 @@
-"""The gate: from pinned work to a commit on staging. The sole writer of the staging branch.
+"""The gate: from pinned work to a commit on staging. During a run, the sole writer of staging.
 
 A candidate is merged off-tree onto staging's head, or onto the one that is to land before it. It
 must pass its own verification, the project's checks and the verifications of all that landed, each
