@@ -119,7 +119,8 @@ class Drafts:
             raise _in_the_way(
                 f"{built.chunk} cannot be undone",
                 built,
-                hint=f"undo it, too: auto-build undo {' '.join((*wanted, *built.chunks))}"
+                hint="undo it, too: auto-build undo"
+                f" {' '.join(dict.fromkeys((*wanted, *built.chunks)))}"
                 if built.chunks
                 else "what was done there by hand has to be undone by hand",
             )

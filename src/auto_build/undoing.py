@@ -21,7 +21,7 @@ from auto_build.core.view import plan_notes
 from auto_build.delivery import Build
 from auto_build.errors import NotReady, StagingMoved
 from auto_build.git.evidence import keep_notes, pin_landed
-from auto_build.groundwork import Groundwork
+from auto_build.groundwork import Groundwork, find_settled
 from auto_build.journal import RunLock
 from auto_build.policy.environment import Environment
 from auto_build.process import Processes, end_marked
@@ -60,11 +60,12 @@ class Reviser:
             NotReady: it cannot be.
         """
         state, _ = self.build.require_begun()
-        head = await self.build.require_staging()
-        draft = await Drafts(self.build.repo, self.build.spec.name).draft(
-            revision, state, wanted, head
-        )
-        return Revised(self.build.spec.name, revision, tuple(draft.landings))
+        build = self.build
+        head = await build.require_staging()
+        for event in await find_settled(build.repo, build.branch, state):
+            state = apply(state, event)
+        draft = await Drafts(build.repo, build.spec.name).draft(revision, state, wanted, head)
+        return Revised(build.spec.name, revision, tuple(draft.landings))
 
     async def revise(self, revision: ev.Revision, wanted: Sequence[str]) -> Revised:
         """Undo or redo chunks, and who belongs to them.
@@ -94,6 +95,7 @@ class _Held:
     warn: Callable[[str], None]
 
     async def revise(self, revision: ev.Revision, wanted: Sequence[str]) -> Revised:
+        """Build it, check it, and move staging there."""
         build = self.build
         state, _ = build.require_begun()
         head = await build.require_staging()
