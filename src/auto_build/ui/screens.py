@@ -38,13 +38,14 @@ _ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED, Label.UNDO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """What to type, in the spelling that the user knows; a chunk's id goes behind the last two."""
+    """What to type, in the spelling that the user knows; a chunk's id goes behind the last three."""
 
     run: str
     review: str
     merge: str
     logs: str
     retry: str
+    redo: str
 
     def for_chunk(self, way: str, chunk: str) -> str:
         """Return a way completed with a chunk."""
@@ -176,6 +177,8 @@ def _next_steps(view: View, ways: Ways) -> Iterator[tuple[str, str]]:
     for row in failed[:_COMMANDS_SHOWN]:
         yield f"See what went wrong with {clean(row.id)}:", ways.for_chunk(ways.logs, row.id)
         yield "Have it done again:", ways.for_chunk(ways.retry, row.id)
+    for row in view.at(Label.UNDONE)[:_COMMANDS_SHOWN]:
+        yield f"Bring {clean(row.id)} back:", ways.for_chunk(ways.redo, row.id)
     yield ("Then run again:" if failed else "Go on from here:"), ways.run
     if view.count(Label.LANDED):
         yield "Look at what has landed so far:", ways.review
