@@ -38,7 +38,7 @@ _ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED, Label.UNDO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """What to type, in the spelling that the user knows; a chunk's id goes behind the last three."""
+    """What to type, as the user spells it; a chunk's id goes behind the last three."""
 
     run: str
     review: str
