@@ -26,7 +26,7 @@ check: $(READY)
 	$(BIN)/pytest -q -n auto -m "not slow"
 
 test: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto $(if $(ONLY),-m "$(ONLY)")
 
 agents: .agents/.ready
 

@@ -16,7 +16,9 @@ _NOBODY = "http://127.0.0.1:9"  # where nobody answers: no test speaks to a real
 
 @pytest.fixture(autouse=True)
 def clean_environment(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
 ) -> Path:
     """Give each test a home of its own, no inherited git settings, and keys that open nothing."""
     for name in list(os.environ):
@@ -26,6 +28,8 @@ def clean_environment(
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    rules = Path(str(pytestconfig.rootpath)) / ".pytest_cache" / "d" / "kingfisher"
+    monkeypatch.setenv("KF_RULE_CACHE_DIR", str(rules))  # compiling them takes seconds
     for name in _DUMMY_KEYS:
         monkeypatch.setenv(name, "dummy")
     for name in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"):

@@ -116,7 +116,8 @@ async def test_whoever_is_cancelled_takes_the_program_along_at_once(
 
 async def test_a_program_may_tidy_up_when_it_is_asked_to_end(tmp_path: Path) -> None:
     ready = asyncio.Event()
-    command = "trap 'echo tidied > done.txt; exit' TERM; echo ready; sleep 300 & wait"
+    # in a loop: a signal that comes just before the shell waits is only seen when that ends
+    command = "trap 'echo tidied > done.txt; exit' TERM; echo ready; while :; do sleep 0.1; done"
     task = asyncio.create_task(guarded(tmp_path, command, on_line=lambda _: ready.set()))
     await ready.wait()
     task.cancel()

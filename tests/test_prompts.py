@@ -37,6 +37,9 @@ ALL: dict[str, Callable[[Prompts], str]] = {
     "repair": lambda prompts: prompts.repair(CHUNK, feedback="red", round_=1, rounds=2),
     "resume": lambda prompts: prompts.resume(CHUNK, why="rate-limit"),
     "together": lambda prompts: prompts.together([(CHUNK, "+ a"), (CHUNK, "+ b")]),
+    "resolve": lambda prompts: prompts.resolve(
+        CHUNK, paths=["a.py"], said="- both changed it", sides=[(CHUNK, "+ a"), (CHUNK, "+ b")]
+    ),
     "conflict": lambda prompts: prompts.conflict_note(["a.py"], "refs/x"),
     "again": lambda prompts: prompts.again_note("crashed", "it broke", "refs/x"),
     "plan": lambda prompts: prompts.plan(spec="001", spec_text="Count.", form="{}"),

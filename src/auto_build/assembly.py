@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from auto_build.agents.base import Agent
+from auto_build.containment.firewall import Firewall
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -11,7 +12,11 @@ from auto_build.engine.local import LocalEngine
 from auto_build.engine.pauses import Pauses
 from auto_build.gate.baseline import Baseline
 from auto_build.gate.blame import Blame
+from auto_build.gate.conflicts import Conflicts
+from auto_build.gate.entrance import Entrance
 from auto_build.gate.gate import Gate
+from auto_build.gate.losses import Losses
+from auto_build.gate.secrets import find_scanner
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.repo import Repo, ref_part
@@ -48,10 +53,13 @@ def furnish(bench: Bench, notice: Notice) -> Trials:
     """Return what runs a build's checks, in its worker slots."""
     logs = bench.workspace.logs_dir(ref_part(bench.spec.name))
     logs.mkdir(parents=True, exist_ok=True)
+    firewall = Firewall(bench.workspace.state_dir / "hooks", bench.repo.common_dir)
+    firewall.write()
     return Trials(
         repo=bench.repo,
         slots=Slots(
             worktrees=bench.worktrees,
+            firewall=firewall,
             environment=_of_slots(bench),
             settings=bench.settings.workspace,
             spec=bench.spec.name,
@@ -69,7 +77,7 @@ def assemble(
     site: Site, agent: Agent, *, ledger: Ledger, notice: Notice, warn: Callable[[str], None]
 ) -> tuple[LocalEngine, Baseline]:
     """Return the engine of a build, and what measures the ground before it starts."""
-    run, gate = site.settings.run, site.settings.gate
+    run, gate, holds = site.settings.run, site.settings.gate, site.settings.containment
     trials = furnish(site, notice)
     engine = LocalEngine(
         repo=site.repo,
@@ -79,6 +87,14 @@ def assemble(
             worktrees=site.worktrees,
             trials=trials,
             blame=Blame(site.repo, trials, notice, site.spec.name),
+            conflicts=Conflicts(site.repo, site.spec.name),
+            losses=Losses(site.repo),
+            entrance=Entrance(
+                repo=site.repo,
+                most_file_bytes=holds.most_file_bytes,
+                scanner=find_scanner(holds.secrets, site.repo.processes),
+                allowed=holds.secrets_allowed,
+            ),
             record=ledger.record,
             spec=site.spec.name,
             checks=gate.checks,
@@ -96,6 +112,7 @@ def assemble(
         clock=now,
         logs=site.workspace.logs_dir(ref_part(site.spec.name)),
         notice=notice,
+        most_file_bytes=holds.most_file_bytes,
     )
     baseline = Baseline(
         trials=trials,

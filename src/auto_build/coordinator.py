@@ -28,6 +28,7 @@ from auto_build.engine.base import Engine, Ledger
 from auto_build.engine.local import LocalEngine
 from auto_build.errors import AutoBuildError, EnvironmentUnfit
 from auto_build.gate.baseline import Baseline
+from auto_build.gate.secrets import GET_IT, MISSING, find_program, is_missed
 from auto_build.git.landing import branch_of
 from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
@@ -322,7 +323,8 @@ class _Session:
         def warn(text: str) -> None:
             self._say(text, warning=True)
 
-        ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn)
+        most = self.settings.containment.most_file_bytes
+        ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn, most)
         await ground.lay(self.current)
         await ground.keep_leftovers(self.current)
         await ground.warn_of_unsaved()
@@ -346,6 +348,8 @@ class _Session:
     def _doubts(self) -> Iterator[str]:
         """Yield what may go wrong with the agents, as far as it can be told before."""
         yield from self.prompts.outdated
+        if is_missed(self.settings.containment.secrets, find_program()):
+            yield f"{MISSING} ({GET_IT})"
         run = self.settings.run
         if crowded := too_many(run.parallel, self.need_mb, free_mb()):
             yield crowded

@@ -10,6 +10,7 @@ from typing import Final
 
 from auto_build.agents.choose import agent_environment, build_agent, find_problems
 from auto_build.errors import AutoBuildError
+from auto_build.gate.secrets import GET_IT, MISSING, PROGRAM, Mode, find_program, is_missed
 from auto_build.git.repo import Repo, require_git
 from auto_build.git.worktree import KEPT, Worktrees
 from auto_build.history import load_state
@@ -54,6 +55,7 @@ async def examine(folder: Path) -> list[Finding]:
     workspace = Workspace(repo.project, repo.common_dir)
     found.extend(_writable(workspace))
     found.extend([finding async for finding in _agents(workspace, processes)])
+    found.extend(_scanner(workspace))
     found.extend(_specs(workspace))
     found.extend([finding async for finding in _leftovers(repo, workspace)])
     return found
@@ -122,6 +124,23 @@ async def _agent(
     if name == chosen:
         for finding in _crowd(settings, name, agent.abilities.memory_mb):
             yield finding
+
+
+def _scanner(workspace: Workspace) -> list[Finding]:
+    try:
+        mode = load_settings(workspace.project, {}, os.environ).containment.secrets
+    except AutoBuildError:
+        return []  # told already
+    return judge_scanner(mode, find_program())
+
+
+def judge_scanner(mode: Mode, program: str) -> list[Finding]:
+    """Return how it stands with looking for secrets, where that is wanted; `program` is where."""
+    if is_missed(mode, program):
+        return [Finding(Health.BAD if mode == "require" else Health.NOTE, MISSING, GET_IT)]
+    if mode == "off":
+        return []
+    return [Finding(Health.GOOD, f"{PROGRAM} looks works through for secrets")]
 
 
 def _crowd(settings: Settings, name: str, usual_mb: int) -> Iterator[Finding]:

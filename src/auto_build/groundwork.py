@@ -21,6 +21,7 @@ from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
 from auto_build.policy.paths import SPECS
+from auto_build.policy.tree import MOST_FILE_BYTES
 
 _SHOWN: Final = 10
 
@@ -34,6 +35,7 @@ class Groundwork:
     spec: str
     say: Callable[[str], None]
     warn: Callable[[str], None]
+    most_file_bytes: int = MOST_FILE_BYTES
 
     @property
     def branch(self) -> str:
@@ -83,7 +85,8 @@ class Groundwork:
             if now is not None and not isinstance(now, Running):
                 continue  # its work is pinned already
             label = Label(self.spec, chunk, now.attempt.number if now else 0)
-            if kept := await salvage(self.worktrees, slot, label, onto):
+            most = self.most_file_bytes
+            if kept := await salvage(self.worktrees, slot, label, onto, most_bytes=most):
                 self.say(f"unfinished work found in worker {slot} is kept as {kept}")
 
     async def warn_of_unsaved(self) -> None:

@@ -149,6 +149,23 @@ class WorkspaceSettings(_Table):
         return self
 
 
+class ContainmentSettings(_Table):
+    """What a work may not hold: a file of more than so many MB (10^6 bytes), or a secret.
+
+    Secrets are looked for where the program for it is installed, unless `secrets` says otherwise;
+    what is found in paths that fit a glob of `secrets_allowed` is allowed.
+    """
+
+    max_file_mb: float = Field(default=50.0, gt=0, le=100_000)
+    secrets: Literal["auto", "require", "off"] = "auto"
+    secrets_allowed: tuple[_Line, ...] = ()
+
+    @property
+    def most_file_bytes(self) -> int:
+        """How large a file may be."""
+        return round(self.max_file_mb * 1_000_000)
+
+
 class EnvironmentSettings(_Table):
     """What agents and checks see besides the stated base: names (with `*`), and fixed values.
 
@@ -252,6 +269,7 @@ class Settings(_Table):
     claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
+    containment: ContainmentSettings = ContainmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
 
     def model_for(self, job: Literal["plan", "work", "repair"]) -> str:

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import BaseModel, ValidationError
 
+from auto_build.containment.firewall import Firewall
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git.parse import GITLINK, Commit, File, Status
 from auto_build.git.worktree import Worktree, Worktrees
@@ -50,6 +51,7 @@ class Slots:
     """The worker slots of one build; `notice` is told what is being done for which chunk."""
 
     worktrees: Worktrees
+    firewall: Firewall
     environment: Environment
     settings: WorkspaceSettings
     spec: str
@@ -65,11 +67,21 @@ class Slots:
 
     def for_agent(self, seat: Seat) -> dict[str, str]:
         """Return the environment of an agent in a slot."""
-        return self.environment.for_agent(seat, self.worktrees.ceiling)
+        return self._bounded(self.environment.for_agent(seat, self.worktrees.ceiling), seat)
 
     def for_check(self, seat: Seat) -> dict[str, str]:
-        """Return the environment of a check, or of a set-up command, in a slot."""
-        return self.environment.for_check(seat, self.worktrees.ceiling)
+        """Return the environment of a check in a slot."""
+        return self._bounded(self.environment.for_check(seat, self.worktrees.ceiling), seat)
+
+    def _bounded(self, stated: dict[str, str], seat: Seat) -> dict[str, str]:
+        """Return an environment in which git writes only what is the slot's own.
+
+        In a slot that is not there, nothing is: its folder is no git folder.
+        """
+        path = self.worktrees.slot_path(seat.worker)
+        there = self.worktrees.find(path)
+        own = there.git_dir if there else path
+        return self.firewall.environment(stated, git_dir=own, worker=seat.worker)
 
     @property
     def digest(self) -> str:
@@ -321,7 +333,7 @@ class Slots:
         done = await self.worktrees.repo.processes.run_guarded(
             (shell, "-c", line),
             cwd=worktree.path,
-            env=self.for_check(seat),
+            env=self.environment.for_check(seat, self.worktrees.ceiling),  # the user's own words
             limit_s=limit_s,
             tail_limit=_TAIL,
             log=self.logs / f"set-up-{seat.worker}.log",

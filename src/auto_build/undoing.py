@@ -99,22 +99,31 @@ class _Held:
         build = self.build
         state, _ = build.require_begun()
         head = await build.require_staging()
-        ground = Groundwork(build.repo, build.worktrees, build.spec.name, self.say, self.warn)
+        settings = load_settings(build.repo.project, {}, os.environ)
+        ground = Groundwork(
+            repo=build.repo,
+            worktrees=build.worktrees,
+            spec=build.spec.name,
+            say=self.say,
+            warn=self.warn,
+            most_file_bytes=settings.containment.most_file_bytes,
+        )
         await ground.lay(state)
         state = await build.settle(state)
         draft = await Drafts(build.repo, build.spec.name).draft(revision, state, wanted, head)
         await ground.keep_leftovers(state)
-        checks = await self._check(draft, state)
+        checks = await self._check(draft, state, settings)
         return await self._land(draft, state, checks)
 
-    async def _check(self, draft: Draft, state: RunState) -> tuple[ev.CheckResult, ...]:
+    async def _check(
+        self, draft: Draft, state: RunState, settings: Settings
+    ) -> tuple[ev.CheckResult, ...]:
         """Run the suite of what would be in staging, in a worker slot.
 
         Raises:
             NotReady: something is red there that is not red in staging.
         """
         build = self.build
-        settings = load_settings(build.repo.project, {}, os.environ)
         trials = furnish(self._bench(settings), lambda _, text: self.say(text))
         seat = trials.slots.seat(1, draft.revision.value)
         after = draft.applied(state)

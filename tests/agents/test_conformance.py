@@ -32,7 +32,8 @@ from auto_build.agents.base import (
     Text,
 )
 from auto_build.agents.command import CommandAgent
-from auto_build.agents.scripted import Script, ScriptedAgent, ScriptedCrash
+from auto_build.agents.script import Script
+from auto_build.agents.scripted import ScriptedAgent, ScriptedCrash
 from auto_build.core.claims import Claim
 from auto_build.core.plan import ChunkId
 from auto_build.core.usage import Usage

@@ -20,7 +20,8 @@ from auto_build.agents.base import (
     Spent,
     Stop,
 )
-from auto_build.agents.scripted import Script, ScriptedAgent
+from auto_build.agents.script import Script
+from auto_build.agents.scripted import ScriptedAgent
 from auto_build.core.usage import CostSource, Usage
 from auto_build.policy.environment import Seat
 from auto_build.process import Processes

@@ -19,7 +19,7 @@ from auto_build.core.transitions import apply, start
 from auto_build.core.usage import CostSource, Usage
 
 # commit ids: which, never matters
-BASE, HEAD, WORK, CANDIDATE = "ba5e", "4ead", "3042", "ca4d"
+BASE, HEAD, WORK, CANDIDATE, MARKED = "ba5e", "4ead", "3042", "ca4d", "5a4d"
 # few enough to collide often, and once nothing
 CLAIMED = (("a",), ("b",), ("c",), ("d", "e"), ("f/",), ("f/x",), ("*.py",), ("[ab]",), ("g",), ())
 TOUCHED = ("a", "A", "b", "c", "d", "e", "f/x", "g", "x.py", "new", "~odd")
@@ -71,6 +71,11 @@ def rejected(chunk: ChunkId, says: str = "1 failed") -> ev.CandidateRejected:
 def conflicted(chunk: ChunkId, *paths: str) -> ev.CandidateConflicted:
     """Return the fact that the work does not merge."""
     return ev.CandidateConflicted(chunk, HEAD, paths)
+
+
+def to_resolve(chunk: ChunkId, *paths: str) -> ev.CandidateConflicted:
+    """Return the same, with the half-made merge that its agent is to resolve."""
+    return ev.CandidateConflicted(chunk, HEAD, paths, MARKED, "both changed it")
 
 
 def landed(chunk: ChunkId) -> ev.CandidateLanded:
@@ -303,7 +308,8 @@ def _outcome(chance: Random, command: Effect, state: RunState) -> Iterator[ev.Ev
             else:
                 says = chance.choice(("x is wrong", "y is wrong", "z is wrong"))
                 red = ev.CandidateRejected(one, *ids, WORK, says)
-                yield chance.choice((red, conflicted(one, *chance.sample(TOUCHED, 1))))
+                where = chance.sample(TOUCHED, 1)
+                yield chance.choice((red, conflicted(one, *where), to_resolve(one, *where)))
         case Land():
             done = ev.CandidateLanded(one, command.candidate)
             yield done if all_is_well else ev.LandingVoided(one, HEAD)

@@ -110,6 +110,8 @@ EVENTS: list[ev.Event] = [
     ev.CandidateDoubted(A, "red: $ make", (RED,)),
     ev.CandidateRejected(A, "c", "h", "w", "", culprits=(ChunkId("b"),), surely=False),
     ev.CandidateConflicted(A, "head", ("a.py",)),
+    ev.CandidateConflicted(A, "head", ("a.py",), "commit", "both changed it", (ChunkId("b"),)),
+    ev.WorkCaptured(A, "b", "c", "pin", ("a.py",), dropped=(ev.Dropped("a.py", "twice"),)),
     ev.LandStarted(A),
     ev.LandLost(A),
     ev.CandidateLanded(A, "commit", "the worktree is dirty"),

@@ -58,7 +58,6 @@ def test_every_outcome_has_a_next_step() -> None:
         ev.Outcome.NEEDS_INPUT,
         ev.Outcome.REFUSED,
         ev.Outcome.MAX_TURNS,
-        ev.Outcome.CAPTURE_FAILED,
     ],
 )
 def test_what_trying_again_does_not_mend_waits_for_a_person(outcome: ev.Outcome) -> None:
@@ -71,7 +70,13 @@ def test_what_trying_again_does_not_mend_waits_for_a_person(outcome: ev.Outcome)
 
 @pytest.mark.parametrize(
     "outcome",
-    [ev.Outcome.AGENT_ERROR, ev.Outcome.TIMEOUT, ev.Outcome.IDLE, ev.Outcome.CONTEXT_FULL],
+    [
+        ev.Outcome.AGENT_ERROR,
+        ev.Outcome.TIMEOUT,
+        ev.Outcome.IDLE,
+        ev.Outcome.CONTEXT_FULL,
+        ev.Outcome.CAPTURE_FAILED,
+    ],
 )
 def test_a_failure_that_may_pass_is_tried_again_from_a_fresh_base(outcome: ev.Outcome) -> None:
     run = apply(at_work("a"), ended(A, outcome, "no luck"))
@@ -86,6 +91,17 @@ def test_the_same_failure_twice_stops_the_chunk() -> None:
     now = run.chunks[A]
     assert isinstance(now, Failed)
     assert now.reason == "the same failure twice: cannot open x.py (12 s)"
+
+
+def test_where_files_are_kept_makes_no_failure_another_one() -> None:
+    why = "it left what is too large for git: a.bin has 61.2 MB; its files are kept in"
+    run = at_work("a", retries=5)
+    run = apply(run, ended(A, ev.Outcome.CAPTURE_FAILED, f"{why} /my p/.worktrees/kept/a-1"))
+    run = carry_out(run, slots=1)
+    run = apply(run, ended(A, ev.Outcome.CAPTURE_FAILED, f"{why} /my p/.worktrees/kept/a-2"))
+    now = run.chunks[A]
+    assert isinstance(now, Failed)
+    assert now.reason.startswith("the same failure twice")
 
 
 def test_other_failures_are_tried_again_as_often_as_is_allowed() -> None:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import auto_build
-from auto_build.agents.scripted import Step
+from auto_build.agents.script import Step
 from auto_build.cli.launcher import launch
 from auto_build.cli.main import cli
 from auto_build.core.events import Outcome
@@ -22,6 +22,7 @@ from auto_build.settings import (
     ClaimSettings,
     ClaudeAgent,
     CommandAgent,
+    ContainmentSettings,
     EnvironmentSettings,
     GateSettings,
     ModelSettings,
@@ -71,6 +72,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
         ("`[claims]`", [ClaimSettings]),
         ("`[workspace]`", [WorkspaceSettings]),
         ("`[environment]`", [EnvironmentSettings]),
+        ("`[containment]`", [ContainmentSettings]),
         ("`[models]`", [ModelSettings]),
         ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),
     ],

@@ -214,7 +214,7 @@ class Project:
         made.git("config", "user.email", "ada@example.org")
         for name, text in (files or {"README.md": "# Démo\n", "a.txt": "a\nb\nc\n"}).items():
             made.write(name, text)
-        made.write("auto-build.toml", _SETTINGS)
+        made.write("auto-build.toml", _settings(""))
         made.write(".gitignore", "*.log\n.env\n__pycache__/\n")
         made.commit_all("Start")
         return made
@@ -290,7 +290,7 @@ class Project:
 
     def settings(self, text: str) -> None:
         """Add lines to the settings."""
-        self.write("auto-build.toml", f"{_SETTINGS}\n{text}\n")
+        self.write("auto-build.toml", _settings(text))
 
     def plan_path(self, spec: str = SPEC) -> Path:
         return self.path / _SPECS / spec / _PLAN
@@ -472,6 +472,12 @@ pause_s = 0.2
 kind = "scripted"
 script = "{spec_dir}/script.json"
 """
+
+
+def _settings(more: str) -> str:
+    """Return a settings file; secrets are looked for only in tests that set something of that."""
+    quick = "" if "[containment]" in more else '[containment]\nsecrets = "off"\n'
+    return f"{_SETTINGS}\n{more}\n{quick}"
 
 
 def run_git(where: Path, *args: str, ok: Iterable[int] = (0,)) -> str:

@@ -270,6 +270,16 @@ def test_after_a_kill_the_next_draft_finds_a_clean_place(specified: Project) -> 
     specified.wait_until_processes_are_gone()
 
 
+def test_who_drafts_writes_no_refs_of_the_users(specified: Project) -> None:
+    specified.agent("plan", shell("! git branch stray"), answer(PLAN))
+    before = specified.git("for-each-ref")
+
+    drafted = auto_build(specified, "plan", "draft", "001", "--yes")
+
+    assert drafted.code == 0, drafted.err
+    assert specified.git("for-each-ref") == before
+
+
 def test_prompts_of_the_projects_own_are_looked_at_before_anything_is_paid(
     specified: Project,
 ) -> None:

@@ -135,6 +135,21 @@ async def test_who_writes_into_what_another_holds_waits_until_that_one_is_done_w
     assert report.view.finished
 
 
+async def test_two_that_write_into_what_the_other_holds_do_not_wait_for_each_other_for_ever(
+    project: Project,
+) -> None:
+    project.plan_of(chunk("one", files=["one/"]), chunk("two", files=["two/"]))
+    project.agent("one", sleep(0.3), write("one/own"), write("two/of_one"))
+    project.agent("two", sleep(0.3), write("two/own"), write("one/of_two"))
+
+    report = await project.run()
+
+    assert report.view.finished
+    assert report.row("one").outside == ("two/of_one",)
+    assert report.row("two").outside == ("one/of_two",)
+    assert {"one/own", "one/of_two", "two/own", "two/of_one"} <= project.tree().keys()
+
+
 AWKWARD = [
     "with space",
     "two..dots",

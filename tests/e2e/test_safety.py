@@ -214,14 +214,31 @@ async def test_an_unfinished_merge_left_by_the_agent_is_refused_and_its_files_ke
     assert "theirs\n" in pinned, "and its commits are pinned"
 
 
+async def test_refs_of_the_users_are_refused_to_agents_and_checks_and_the_work_lands(
+    project: Project,
+) -> None:
+    project.git("branch", "mine")
+    verify = "git branch stray 2>&1 | grep 'refs/heads/stray is not yours to write'"
+    project.plan_of(chunk("one", files=["one.txt"], verify=verify))
+    project.agent(
+        "one", shell(f"git branch -f mine HEAD 2> one.txt; git branch -f auto-build/{SPEC} HEAD~")
+    )
+    project.commit_all("The plan")
+
+    report = await project.run()
+
+    assert report.view.finished, report.row("one").note
+    assert "refs/heads/mine is not yours to write" in project.show("one.txt")
+    assert project.landings() == ["one"]
+
+
 async def test_history_rewritten_by_the_agent_still_lands_on_staging(project: Project) -> None:
     project.plan_of(chunk("one", files=["one.py"]))
     project.agent(
         "one",
         write("one.py"),
         shell(
-            "git checkout -q --orphan x && git add -A && git commit -qm root; "
-            "git checkout -q --detach; git branch -D x"
+            "git add -A && git checkout -q --detach $(git commit-tree -m root $(git write-tree))"
         ),
     )
 
@@ -250,7 +267,9 @@ async def test_agents_and_checks_are_given_a_stated_environment(
     check = _variables(Path(home, "check-env").read_text())
     for given in (agent, check):
         named = {key for key in given if key.startswith("GIT_")}
-        assert named == {"GIT_CEILING_DIRECTORIES", "GIT_TERMINAL_PROMPT"}
+        firewall = {"GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"}
+        assert named == {"GIT_CEILING_DIRECTORIES", "GIT_TERMINAL_PROMPT", *firewall}
+        assert given["GIT_CONFIG_KEY_0"] == "core.hooksPath"
         ceilings = given["GIT_CEILING_DIRECTORIES"].split(os.pathsep)
         assert ceilings == [str(project.path / ".worktrees"), str(project.path)]
         assert given["AUTO_BUILD_SPEC"] == SPEC

@@ -6,6 +6,8 @@ from auto_build.git.parse import (
     Commit,
     Entry,
     Landing,
+    MergeTree,
+    Stage,
     Status,
     Tree,
     WorktreeEntry,
@@ -80,8 +82,16 @@ def test_a_raw_diff_is_read_whatever_the_paths_are_called(path: str) -> None:
 
 @pytest.mark.parametrize("path", ODD)
 def test_a_merge_is_read_whatever_the_paths_are_called(path: str) -> None:
-    assert parse_merge_tree("tree\0") == (Tree("tree"), ())
-    assert parse_merge_tree(f"tree\0{path}\0{path}\0") == (Tree("tree"), (path,))
+    assert parse_merge_tree("tree\0\0") == MergeTree(Tree("tree"))
+    stages = f"100644 b1 1\t{path}\x00100755 b2 2\t{path}\0"
+    said = (
+        f"1\0{path}\0Auto-merging\0Auto-merging x\n\x002\0{path}\0y\0CONFLICT (x)\0CONFLICT it\n\0"
+    )
+    assert parse_merge_tree(f"tree\0{stages}\0{said}") == MergeTree(
+        Tree("tree"),
+        (Stage(1, "100644", "b1", path), Stage(2, "100755", "b2", path)),
+        ("CONFLICT it",),
+    )
 
 
 def test_landings_are_read_newest_first_and_only_where_all_is_said() -> None:

@@ -46,7 +46,41 @@ async def test_a_file_changed_here_and_deleted_there_conflicts(history: History)
     base = await history.commit(BASE)
     ours = await history.commit({**BASE, "b.txt": "changed\n"}, base)
     theirs = await history.commit({"a.txt": BASE["a.txt"]}, base)
-    assert await history.repo.try_merge(ours, theirs) == Conflict(("b.txt",))
+    conflict = await history.repo.try_merge(ours, theirs)
+    assert isinstance(conflict, Conflict)
+    assert conflict.paths == ("b.txt",)
+    assert [stage.number for stage in conflict.stages] == [1, 2]
+    (said,) = conflict.said
+    assert said.startswith("CONFLICT (modify/delete): b.txt deleted in")
+
+
+async def test_a_conflict_holds_both_sides_between_markers(history: History) -> None:
+    base = await history.commit(BASE)
+    ours = await history.commit({**BASE, "a.txt": "1\nours\n3\n"}, base)
+    theirs = await history.commit({**BASE, "a.txt": "1\ntheirs\n3\n"}, base)
+    conflict = await history.repo.try_merge(ours, theirs)
+    assert isinstance(conflict, Conflict)
+    assert conflict.tree is not None
+    held = {file.path: file.oid for file in await history.repo.files(conflict.tree)}
+    text = await history.repo.content_of(held["a.txt"])
+    assert text == f"1\n<<<<<<< {ours}\nours\n=======\ntheirs\n>>>>>>> {theirs}\n3\n"
+
+
+async def test_a_merge_driver_that_the_user_has_set_up_is_used(
+    history: History, clean_environment: Path
+) -> None:
+    """As a structural one is: by attributes and a program in the user's own settings."""
+    attributes = clean_environment / "attributes"
+    attributes.write_text("*.txt merge=structural\n")
+    run_git(history.repo.project, "config", "--global", "core.attributesFile", str(attributes))
+    driver = "git merge-file --union %A %O %B"
+    run_git(history.repo.project, "config", "--global", "merge.structural.driver", driver)
+    base = await history.commit(BASE)
+    ours = await history.commit({**BASE, "a.txt": "1\nours\n3\n"}, base)
+    theirs = await history.commit({**BASE, "a.txt": "1\ntheirs\n3\n"}, base)
+    merged = await history.repo.try_merge(ours, theirs)
+    assert not isinstance(merged, Conflict)
+    assert (await history.read(merged))["a.txt"] == "1\nours\ntheirs\n3\n"
 
 
 async def test_merging_what_does_not_exist_is_an_error_and_no_conflict(history: History) -> None:
@@ -104,7 +138,9 @@ async def test_a_replay_of_the_same_line_conflicts(history: History) -> None:
     onto = await history.commit({**BASE, "a.txt": "1\nX\n3\n"}, base)
     first = await history.commit({**BASE, "c.txt": "fine\n"}, base)
     work = await history.commit({**BASE, "c.txt": "fine\n", "a.txt": "1\nY\n3\n"}, first)
-    assert await history.repo.replay(base, work, onto) == Conflict(("a.txt",))
+    conflict = await history.repo.replay(base, work, onto)
+    assert isinstance(conflict, Conflict)
+    assert conflict.paths == ("a.txt",)
 
 
 async def test_a_merge_among_the_commits_cannot_be_replayed(history: History) -> None:

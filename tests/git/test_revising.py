@@ -18,7 +18,7 @@ from auto_build.git.evidence import (
     read_evidence,
     read_signed,
 )
-from auto_build.git.landing import Candidate, Label, build_candidate, pin_of
+from auto_build.git.landing import Candidate, Label, build_candidate, flatten, pin_of
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
 from auto_build.git.revising import Clash, bring_back, take_out
@@ -213,7 +213,32 @@ async def test_a_landing_that_was_replayed_and_one_without_change_hold(line: Lin
         line.head = built.commit
         await line.note(line.head)
         await pin_landed(line.repo, SPEC, chunk, line.head)
+    landed = [Commit(one.commit) for one in (await line.evidence()).line]
     assert [len(one.parents) for one in (await line.evidence()).line] == [2, 2, 1]
+    assert await line.faults() == []
+    await line.undo(*landed)
+    assert await line.redo(*landed) is None
+    assert await line.files() == {"t": changed(10, 15)}
+    assert await line.faults() == []
+
+
+async def test_a_landing_without_the_history_of_its_work_comes_back_without_it(
+    line: Line,
+) -> None:
+    secret = await line.history.commit({"t": TEXT, "key": "secret\n"}, line.base)
+    work = await line.history.commit({"t": changed(10)}, secret)
+    await line.repo.create_ref(pin_of(SPEC, "a", 1), work)
+    label = Label(SPEC, "a", 1)
+    built = await build_candidate(line.repo, line.head, line.base, work, label)
+    assert isinstance(built, Candidate)
+    flat = await flatten(line.repo, built, work, label)
+    line.head = flat.commit
+    await line.note(line.head)
+    await pin_landed(line.repo, SPEC, "a", line.head)
+    await line.undo(flat.commit)
+    assert await line.redo(flat.commit) is None
+    assert await line.files() == {"t": changed(10)}
+    assert not await line.repo.is_ancestor(secret, line.head)
     assert await line.faults() == []
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auto_build import Record, SwarmCoordinator, Update, View
-from auto_build.agents.scripted import Script, Sleep, Step
+from auto_build.agents.script import Script, Sleep, Step
 from auto_build.checks import Run
 from auto_build.core.events import Event
 from auto_build.demo.build import SCRIPT, SPEC_NAME, build_project, project_files

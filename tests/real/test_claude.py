@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from auto_build import Notice, Update, View
-from auto_build.agents.scripted import Edit, Script, Sleep, Turn
+from auto_build.agents.script import Edit, Script, Sleep, Turn
 from auto_build.core import events as ev
 from auto_build.core.usage import CostSource
 from tests.real.demo import SCENARIO, RealDemo, demo_script
@@ -97,6 +97,8 @@ def _script() -> Script:
     script = demo_script()
     turns: list[Turn] = []
     for turn in script.turn:
+        if (turn.chunk, turn.round) == (REFUSED, 1):
+            continue  # it has no conflict to resolve here
         pause = {HOLDER: 3.0, REFUSED: 6.0}.get(turn.chunk, 0.0) if turn.attempt == 0 else 0.0
         more = (Sleep(do="sleep", seconds=pause),) if pause else ()
         turns.append(turn.model_copy(update={"steps": (*turn.steps, *more)}))

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from auto_build.agents import scripted
+from auto_build.agents import script as steps
 from tests.stubs import acts
 from tests.stubs.talk import Talk, Turn, append_command
 
 _CHUNK: Final = re.compile(r"^# Your chunk: (\S+)", re.MULTILINE)
 _REPAIR: Final = re.compile(r"on chunk (\S+) \(.*?\(?repair round (\d+) of", re.DOTALL)
+_RESOLVE: Final = re.compile(
+    r"^# A conflict to resolve\s+Your work on chunk (\S+) \(", re.MULTILINE
+)
 _AGAIN: Final = "# An earlier attempt"
 _LOST: Final = "outcome is unknown"  # what Claude says of a tool call that was cut off
 
@@ -39,6 +42,8 @@ def find_position(talk: Talk) -> Position | None:
             attempt, round_, begun = 2, 0, place
         if repair := _REPAIR.search(turn.prompt):
             chunk, round_, begun = repair[1], int(repair[2]), place
+        if resolve := _RESOLVE.search(turn.prompt):
+            chunk, round_, begun = resolve[1], round_ + 1, place
     if not chunk:
         return None
     return Position(chunk, attempt, round_, _steps_done(talk.turns[begun:]))
@@ -51,28 +56,33 @@ def _steps_done(turns: Sequence[Turn]) -> int:
     return used - min(used, lost)
 
 
-def next_act(script: scripted.Script, at: Position) -> acts.Act:
+def next_act(script: steps.Script, at: Position) -> acts.Act:
     """Return what the model does next."""
     turn = script.find(at.chunk, at.attempt, at.round)
-    steps = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
-    return steps[at.step] if at.step < len(steps) else acts.Say("It is done.")
+    all_acts = [act for step in (turn.steps if turn else ()) if (act := _act(step, script.pace))]
+    return all_acts[at.step] if at.step < len(all_acts) else acts.Say(_last_words(turn))
 
 
-def _act(step: scripted.Step, pace: float) -> acts.Act | None:
+def _last_words(turn: steps.Turn | None) -> str:
+    last = turn.steps[-1] if turn and turn.steps else None
+    return last.text if isinstance(last, steps.Say) else "It is done."
+
+
+def _act(step: steps.Step, pace: float) -> acts.Act | None:
     match step:
-        case scripted.Write():
+        case steps.Write():
             return acts.WriteFile(step.path, step.text)
-        case scripted.Edit():
+        case steps.Edit():
             return acts.EditFile(step.path, step.old, step.new)
-        case scripted.Append():
+        case steps.Append():
             return acts.RunCommand(append_command(step.path, step.text))
-        case scripted.Delete():
+        case steps.Delete():
             return acts.RunCommand(f"rm -- '{step.path}'")
-        case scripted.Run():
+        case steps.Run():
             return acts.RunCommand(step.command)
-        case scripted.Sleep() if step.seconds * pace > 0:
+        case steps.Sleep() if step.seconds * pace > 0:
             return acts.RunCommand("true", delay_s=step.seconds * pace)
-        case scripted.Commit():
+        case steps.Commit():
             return acts.RunCommand(f"git add -A && git commit -q -m '{step.message}'")
         case _:
             return None

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from auto_build.agents.scripted import Script
+from auto_build.agents.script import Script
 from tests.stubs import acts, anthropic, gemini, openai
 from tests.stubs.script import Position, find_position, next_act
 from tests.stubs.talk import Json, Reply, Talk, reply_to

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from auto_build.agents.scripted import Script
+from auto_build.agents.script import Script
 from tests.stubs import acts
 from tests.stubs.server import ModelStub
 

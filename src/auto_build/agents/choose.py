@@ -13,7 +13,8 @@ from typing import Any, assert_never
 from auto_build import settings
 from auto_build.agents.base import Agent, Probe, Problem
 from auto_build.agents.command import CommandAgent
-from auto_build.agents.scripted import ScriptedAgent, load_script
+from auto_build.agents.script import load_script
+from auto_build.agents.scripted import ScriptedAgent
 from auto_build.core.usage import Price
 from auto_build.errors import EnvironmentUnfit
 from auto_build.policy.environment import Environment, Seat

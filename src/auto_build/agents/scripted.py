@@ -1,58 +1,14 @@
-r"""A deterministic agent that plays a script: for demos, tests and benchmarks.
+"""A deterministic agent that plays a script: for demos, tests and benchmarks.
 
-A script is TOML or JSON. Each turn names its chunk, and the attempt and round it is for; 0 or
-nothing stands for any:
-
-    [[turn]]
-    chunk = "1-1"
-    attempt = 1        # default: any
-    round = 0          # 0 is the first prompt, 1 the first repair
-    steps = [
-      { do = "say", text = "reading the spec" },
-      { do = "sleep", seconds = 0.5 },
-      { do = "write", path = "src/a.py", text = "x = 1\n" },
-      { do = "append", path = "src/a.py", text = "y = 2\n" },
-      { do = "edit", path = "src/a.py", old = "x = 1", new = "x = 3" },
-      { do = "delete", path = "old.py" },
-      { do = "run", command = "python3 -m compileall src" },
-      { do = "commit", message = "half of it" },
-      { do = "spawn", command = "sleep 600" },
-      { do = "hang" },
-      { do = "fail", text = "I give up" },
-      { do = "raise", text = "a bug in the agent" },
-    ]
-
-Paths are relative to the worktree; an absolute path is taken as it is, as a careless agent would.
-A chunk without a turn changes nothing. Commands run in one guarded shell each; `spawn` leaves its
-program running until the prompt ends.
-
-What an agent's program says besides is played by these. The first four end the turn:
-
-    { do = "answer", value = { any = "JSON" } }         # done, with a structured answer
-    { do = "ask", text = "which of the two?" }          # it needs a person
-    { do = "limit", reset_in_s = 30 }                   # a usage limit; without it: not known when
-    { do = "stop", stop = "overloaded", text = "busy" } # auth, refused, max-turns, budget, ...
-    { do = "spend", input_tokens = 900, output_tokens = 80, cost_usd = 0.02 }
-    { do = "hear", path = "heard.txt" }                 # wait to be told something, note it there
-
-`spend` adds to what the conversation has used up, earlier processes of it included. With
-`remembers = true` at the top of the script, conversations can go on later: such a conversation is
-named after its seat and round, so that the same run gives the same names. A turn that says
-`resumed = true` is for prompts that go on with an earlier conversation, one that says `false` for
-those that begin one. The planner plays the chunk "plan", `spec new` the chunk "spec".
+What a script may hold stands in `auto_build.agents.script`.
 """
 
 import asyncio
-import json
 import shlex
 import time
-import tomllib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Final
 
 from auto_build.agents.base import (
     Abilities,
@@ -67,184 +23,35 @@ from auto_build.agents.base import (
     Stop,
     Text,
 )
+from auto_build.agents.script import (
+    Answer,
+    Append,
+    Ask,
+    Commit,
+    Delete,
+    Doable,
+    Edit,
+    End,
+    Ending,
+    Fail,
+    Hang,
+    Hear,
+    Limit,
+    Raise,
+    Run,
+    Say,
+    Script,
+    Sleep,
+    Spawn,
+    Spend,
+    Turn,
+    Write,
+)
 from auto_build.core.usage import CostSource, Usage
-from auto_build.errors import UsageProblem
 from auto_build.process import Processes
 
 _TAIL: Final = 2_000
 _STEP_LIMIT_S: Final = 24 * 3600.0
-
-
-class _Step(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Say(_Step):
-    """Say something."""
-
-    do: Literal["say"]
-    text: str
-
-
-class Sleep(_Step):
-    """Work for a while, in seconds."""
-
-    do: Literal["sleep"]
-    seconds: float = Field(ge=0)
-
-
-class Write(_Step):
-    """Write a whole file."""
-
-    do: Literal["write"]
-    path: str
-    text: str
-
-
-class Append(_Step):
-    """Add to the end of a file."""
-
-    do: Literal["append"]
-    path: str
-    text: str
-
-
-class Edit(_Step):
-    """Replace a text that must be there."""
-
-    do: Literal["edit"]
-    path: str
-    old: str
-    new: str
-
-
-class Delete(_Step):
-    """Delete a file."""
-
-    do: Literal["delete"]
-    path: str
-
-
-class Run(_Step):
-    """Run a shell command line; its failure is said and gone over."""
-
-    do: Literal["run"]
-    command: str
-
-
-class Commit(_Step):
-    """Commit everything, as an agent that commits by itself."""
-
-    do: Literal["commit"]
-    message: str
-
-
-class Spawn(_Step):
-    """Start a program in the background and leave it running."""
-
-    do: Literal["spawn"]
-    command: str
-
-
-class Hang(_Step):
-    """Never come back."""
-
-    do: Literal["hang"]
-
-
-class Fail(_Step):
-    """End with an error."""
-
-    do: Literal["fail"]
-    text: str = "the script says so"
-
-
-class Raise(_Step):
-    """Crash."""
-
-    do: Literal["raise"]
-    text: str = "the script says so"
-
-
-class Answer(_Step):
-    """Be done, with a structured answer."""
-
-    do: Literal["answer"]
-    value: Any
-
-
-class Ask(_Step):
-    """End with a question to a person."""
-
-    do: Literal["ask"]
-    text: str
-
-
-class Limit(_Step):
-    """Run into a usage limit that ends in so many seconds, where that is known."""
-
-    do: Literal["limit"]
-    reset_in_s: float | None = None
-    text: str = "the usage limit is reached"
-
-
-class End(_Step):
-    """End for any reason that an agent can have."""
-
-    do: Literal["stop"]
-    stop: Stop
-    text: str = "the script says so"
-
-
-class Spend(_Step):
-    """Use something up; `cost_usd` left out is a cost that the agent does not tell."""
-
-    do: Literal["spend"]
-    input_tokens: int = Field(default=0, ge=0)
-    output_tokens: int = Field(default=0, ge=0)
-    cost_usd: float | None = Field(default=None, ge=0)
-
-
-class Hear(_Step):
-    """Wait to be told something, and add it to a file."""
-
-    do: Literal["hear"]
-    path: str
-
-
-_Doable = Say | Sleep | Write | Append | Edit | Delete | Run | Commit | Spawn | Hang | Raise | Hear
-_Ending = Fail | Answer | Ask | Limit | End
-Step = Annotated[_Doable | _Ending | Spend, Field(discriminator="do")]
-
-
-class Turn(_Step):
-    """What the agent does at one prompt."""
-
-    chunk: str
-    attempt: int = Field(default=0, ge=0)
-    round: int = Field(default=0, ge=0)
-    resumed: bool | None = None
-    steps: tuple[Step, ...]
-
-
-class Script(_Step):
-    """All turns; `pace` multiplies every sleep; `remembers` lets conversations go on later."""
-
-    turn: tuple[Turn, ...] = ()
-    pace: float = Field(default=1.0, ge=0)
-    remembers: bool = False
-
-    def find(self, chunk: str, attempt: int, round_: int, *, resumed: bool = False) -> Turn | None:
-        """Return the turn for a prompt: one for just this attempt before one for any."""
-        fitting = [
-            turn
-            for turn in self.turn
-            if turn.chunk == chunk
-            and turn.round == round_
-            and turn.attempt in {0, attempt}
-            and turn.resumed in {None, resumed}
-        ]
-        return max(fitting, key=lambda turn: (turn.attempt, turn.resumed is not None), default=None)
 
 
 class ScriptFails(Exception):
@@ -253,31 +60,6 @@ class ScriptFails(Exception):
 
 class ScriptedCrash(RuntimeError):
     """What a `raise` step raises."""
-
-
-def load_script(path: Path) -> Script:
-    """Read a script.
-
-    Raises:
-        UsageProblem: it is missing, no TOML or JSON, or no script; every wrong place at once.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return Script.model_validate(raw)
-    except FileNotFoundError as error:
-        raise UsageProblem(
-            f"the scripted agent has no script at {path}",
-            hint="write one, or choose another agent with --agent",
-        ) from error
-    except ValidationError as error:
-        places = [
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
-            for one in error.errors(include_url=False)
-        ]
-        raise UsageProblem(f"{path} is no script:\n  " + "\n  ".join(places)) from error
-    except (OSError, ValueError) as error:
-        raise UsageProblem(f"{path} cannot be read as a script: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +113,7 @@ class ScriptedSession:
                     yield self._spend(step)
                     continue
                 yield _announce(step)
-                if not isinstance(step, _Doable):
+                if not isinstance(step, Doable):
                     yield self._end(step)
                     return
                 await self._play_until_stopped(step)
@@ -389,7 +171,7 @@ class ScriptedSession:
         )
         return Spent(self._name, self._usage)
 
-    def _end(self, step: _Ending) -> Ended:
+    def _end(self, step: Ending) -> Ended:
         match step:
             case Fail():
                 return Ended(stop=Stop.ERROR, detail=step.text)
@@ -404,7 +186,7 @@ class ScriptedSession:
             case End():
                 return Ended(stop=step.stop, detail=step.text)
 
-    async def _play_until_stopped(self, step: _Doable) -> None:
+    async def _play_until_stopped(self, step: Doable) -> None:
         if self._stopped:
             raise TimeoutError
         async with asyncio.timeout(None) as limit:
@@ -414,7 +196,7 @@ class ScriptedSession:
             finally:
                 self._limit = None
 
-    async def _play(self, step: _Doable) -> None:
+    async def _play(self, step: Doable) -> None:
         match step:
             case Say():
                 return
@@ -475,7 +257,7 @@ def _conversation(spec: SessionSpec) -> str:
     return f"scripted-{seat.spec}-{seat.chunk}-{seat.attempt}-{spec.round}"
 
 
-def _announce(step: _Doable | _Ending) -> AgentEvent:
+def _announce(step: Doable | Ending) -> AgentEvent:
     match step:
         case Say():
             return Text(step.text)

@@ -1,4 +1,4 @@
-"""What agents and services say in words: why they stop, until when, and the answer in it. Pure.
+"""What agents and services say in words: why they stop, until when, what they left out. Pure.
 
 Words are read where nothing else is to be had. The HTTP status of the model's service comes before
 them, where it is known or stands among them.
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from auto_build.agents.base import Stop
+from auto_build.core.events import Dropped
 
 _ANSWER: Final = 256 * 1024  # characters at the end of what was said that may hold an answer
 _TRIES: Final = 10_000  # braces that may turn out to begin no JSON object
@@ -125,6 +126,24 @@ def find_answer(said: str) -> dict[str, Any] | None:
         else:
             found = value
     return found
+
+
+# --- what was left out ----------------------------------------------------------------------------
+
+_MOST_DROPPED: Final = 50
+_DROPPED: Final = re.compile(  # as the prompts ask for it, each on a line of its own
+    r"^[\s*`>-]{0,8}DROPPED:[ \t*`]{0,4}([^\n]{1,1000}?)[`*]{0,3}: {0,4}([^\s][^\n]{0,500})",
+    re.MULTILINE,
+)
+
+
+def find_dropped(said: str) -> tuple[Dropped, ...]:
+    """Return the files of which an agent says that it left lines out on purpose; the last counts.
+
+    Its form is `DROPPED: path: reason`, each on a line of its own.
+    """
+    found = {path.strip(): reason.strip() for path, reason in _DROPPED.findall(said)}
+    return tuple(Dropped(path, why) for path, why in list(found.items())[-_MOST_DROPPED:])
 
 
 def asks(said: str) -> bool:

@@ -109,10 +109,17 @@ async def _merge(project: Path) -> str:
     return f"{done.files} files into {done.branch}, {done.commit[:10]}"
 
 
+def _resolved(conflicts: int, aside: int) -> str:
+    """Say what became of conflicts, of which some were set aside."""
+    if not aside:
+        return "resolved in place by the agent whose work was in it"
+    return f"{min(aside, conflicts)} of them set aside and run again alone"
+
+
 def _as_text(report: DemoReport, *, kept: bool) -> list[str]:
     run = report.run
     lines = ["", f"{run.view.done} of {len(run.view.rows)} chunks landed", f"  {_speed(report)}"]
-    lines.append(f"  {_count(run.conflicts, 'conflict')}, set aside and run again alone")
+    lines.append(f"  {_count(run.conflicts, 'conflict')}, {_resolved(run.conflicts, run.aside)}")
     lines.append(f"  {_count(run.repairs, 'repair')}, where red tests went back to the agent")
     lines.extend(
         f"  chunk {chunk} wrote outside its claim: {', '.join(paths)}"
@@ -163,6 +170,7 @@ def _run_value(run: Measured) -> dict[str, Any]:
         "chunks": len(run.view.rows),
         "landed": run.view.done,
         "conflicts": run.conflicts,
+        "set_aside": run.aside,
         "repairs": run.repairs,
         "outside": run.outside,
     }

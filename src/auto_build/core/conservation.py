@@ -61,19 +61,6 @@ _NOTHING: Final[_Both] = (Counter(), Counter())
 # --- lines ---------------------------------------------------------------------------------------
 
 
-def lost_lines(
-    base: str | None, side: str | None, other: str | None, result: str | None
-) -> tuple[str, ...]:
-    """Return the lines that `side` added to a file and `result` lacks, in the order of `side`.
-
-    Each argument is the whole text of a version, None where the file is not there. What the other
-    side removed of the base's own copies of a line may be missing, and nothing else. Where both
-    sides added a line, as many copies are enough as the one with more of them has.
-    """
-    lacking, _ = _missing(_Versions(base, side, other, result))
-    return tuple(_in_order(side, lacking))
-
-
 def find_lost(base: Files, ours: Files, theirs: Files, result: Files) -> tuple[Lost, ...]:
     """Return what the files of a result lost of both sides' additions, by path.
 

@@ -314,10 +314,19 @@ class AttemptLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file of which the agent says that lines of it were left out on purpose, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkCaptured:
     """The agent's work is committed as `commit` on top of `base`, and pinned under `pin`.
 
     `touched` are the paths that differ between the two. `seconds` is the session's wall time.
+    `dropped` is what the agent says to have left out.
     """
 
     chunk: ChunkId
@@ -326,6 +335,7 @@ class WorkCaptured:
     pin: str
     touched: tuple[str, ...]
     seconds: float = 0.0
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,11 +447,18 @@ class CandidateRejected:
 
 @dataclass(frozen=True, slots=True)
 class CandidateConflicted:
-    """The work does not merge onto `head`, nor does its replay; `paths` are in conflict."""
+    """The work does not merge onto `head`, nor does its replay; `paths` are in conflict.
+
+    `commit` holds the merge as far as it goes, with markers where it does not; `feedback` is what
+    the agent is told that is to resolve it. `culprits` landed what the work is in conflict with.
+    """
 
     chunk: ChunkId
     head: str
     paths: tuple[str, ...]
+    commit: str = ""
+    feedback: str = ""
+    culprits: tuple[ChunkId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ NEXT: Final[Mapping[Outcome, Step]] = MappingProxyType(
         Outcome.IDLE: Step.AGAIN,
         Outcome.TIMEOUT: Step.AGAIN,
         Outcome.CRASHED: Step.RESUME,
-        Outcome.CAPTURE_FAILED: Step.GIVE_UP,
+        Outcome.CAPTURE_FAILED: Step.AGAIN,
         Outcome.CHECKS_RED: Step.GIVE_UP,
         Outcome.CONFLICT: Step.GIVE_UP,
     }
@@ -81,5 +81,6 @@ _VARYING: Final = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b(?=\w*\d)[0-9a-f]{7,40}\b"), "<id>"),
     (re.compile(r"/\S*auto-build-worker-\d+"), "<worktree>"),
+    (re.compile(r"/\S*\.worktrees/kept/\S+"), "<kept>"),
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:m?s|min|seconds)\b|\b\d+\.\d+\b"), "<time>"),
 )

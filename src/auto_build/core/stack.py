@@ -85,7 +85,7 @@ def gate(state: RunState) -> Gate | None:
 def _runs(state: RunState, now: Queued) -> int:
     """Return how often a red check is run: before a chunk fails for good, more than before."""
     was_red = any(one.outcome is ev.Outcome.CHECKS_RED for one in now.attempt.setbacks)
-    return MANY if was_red or now.attempt.round >= state.repair_rounds else FEW
+    return MANY if was_red or now.attempt.round >= state.rounds_of(now.attempt) else FEW
 
 
 # --- the stack -----------------------------------------------------------------------------------

@@ -19,14 +19,27 @@ CENT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """An attempt's `work` (a commit) did not merge with what had landed, over these paths.
+
+    It is `settled` once the resolution was found to keep what both sides had added.
+    """
+
+    work: str
+    paths: tuple[str, ...]
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try at a chunk: its number, its worker slot, and whether nothing else may run.
 
     `session` is what the agent calls its conversation, measured from the commit `base`; `setbacks`
     are how the chunk failed before, `backoffs` the pauses that its service asked for. It may
     spend `budget` dollars beyond the `before` that the chunk had cost when it was begun. `culprits`
-    are the landed chunks together with which its work was red, and is not without them. `taken` are
-    claims on paths that its agent asked for and nobody held.
+    are the landed chunks together with which its work was red, and is not without them, or with
+    which it was in conflict. `taken` are claims on paths that its agent asked for and nobody held.
+    `clash` is the conflict that its agent was asked to resolve, if it was.
     """
 
     number: int
@@ -41,6 +54,7 @@ class Attempt:
     before: float = 0.0
     culprits: tuple[ChunkId, ...] = ()
     taken: tuple[Claim, ...] = ()
+    clash: Clash | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class Work:
 
     `granted` are claims it took by writing there; `outside` the paths it wrote without having
     claimed them before, whoever holds them. A chunk that claims nothing may write anywhere, so that
-    only what another one holds is outside.
+    only what another one holds is outside. `dropped` is what its agent left out on purpose.
     """
 
     base: str
@@ -57,6 +71,7 @@ class Work:
     pin: str
     granted: tuple[Claim, ...] = ()
     outside: tuple[str, ...] = ()
+    dropped: tuple[ev.Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +151,17 @@ class Gating:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The candidate was red and the agent has repair rounds left."""
+    """The candidate was red and the agent has repair rounds left.
+
+    Or it is in `conflict` over these paths, and the agent is to resolve that, once in an attempt.
+    """
 
     attempt: Attempt
     work: Work
     commit: str
     head: str
     feedback: str
+    conflict: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +310,10 @@ class RunState:
         claim = find_claim(path)
         taken = claim is None or first_overlap((claim,), self.held_by_others(chunk))
         return None if taken else claim
+
+    def rounds_of(self, attempt: Attempt) -> int:
+        """Return how often an attempt's agent may mend it; resolving a conflict comes on top."""
+        return self.repair_rounds + (attempt.clash is not None)
 
     def usage_of(self, chunk: ChunkId) -> Usage:
         """Return what a chunk has used up, in all its attempts."""

@@ -17,6 +17,7 @@ from auto_build.core.state import (
     CENT,
     Attempt,
     ChunkState,
+    Clash,
     Failed,
     Gating,
     Landed,
@@ -415,22 +416,34 @@ def _landed(passed: Passed, event: ev.CandidateLanded) -> Landed:
     )
 
 
-def _rejected(state: RunState, now: Gating, event: ev.CandidateRejected) -> Rejected | Failed:
+def _rejected(
+    state: RunState, now: Gating, event: ev.CandidateRejected
+) -> Rejected | SetAside | Failed:
     red = Setback(ev.Outcome.CHECKS_RED, event.feedback, now.work.pin)
-    last = now.attempt.setbacks[-1:]
-    if last and last[0].outcome is ev.Outcome.NO_CHANGE and now.attempt.round:
-        why = f"its agent changed nothing in repair round {now.attempt.round}; run again, it is"
-        return Failed(
-            now.attempt.number, last[0].outcome, f"{why} still red: {red.reason}", red.pin
-        )
-    if now.attempt.round >= state.repair_rounds:
-        return Failed(now.attempt.number, red.outcome, red.reason, red.pin)
-    if repeats(now.attempt.setbacks, red):
-        why = f"the same failure twice, with a repair in between: {red.reason}"
-        return Failed(now.attempt.number, red.outcome, why, red.pin)
+    if failed := _beyond_repair(state, now.attempt, red):
+        clash = now.attempt.clash
+        if clash and not now.attempt.alone:  # resolved badly: it is done anew, without a conflict
+            return SetAside(now.attempt.number, clash.paths, now.attempt.session)
+        return failed
     attempt = replace(now.attempt, setbacks=(*now.attempt.setbacks, red))
     attempt = replace(attempt, culprits=event.culprits or _same_culprits(now.attempt, red))
+    if attempt.clash and event.checks:  # none is run before the resolution is whole
+        attempt = replace(attempt, clash=replace(attempt.clash, settled=True))
     return Rejected(attempt, now.work, event.commit, event.head, event.feedback)
+
+
+def _beyond_repair(state: RunState, attempt: Attempt, red: Setback) -> Failed | None:
+    """Return how a chunk fails whose work is red, where no repair round can help any more."""
+    last = attempt.setbacks[-1:]
+    if last and last[0].outcome is ev.Outcome.NO_CHANGE and attempt.round:
+        why = f"its agent changed nothing in repair round {attempt.round}; run again, it is"
+        return Failed(attempt.number, last[0].outcome, f"{why} still red: {red.reason}", red.pin)
+    if attempt.round >= state.rounds_of(attempt):
+        return Failed(attempt.number, red.outcome, red.reason, red.pin)
+    if repeats(attempt.setbacks, red):
+        why = f"the same failure twice, with a repair in between: {red.reason}"
+        return Failed(attempt.number, red.outcome, why, red.pin)
+    return None
 
 
 def _same_culprits(attempt: Attempt, red: Setback) -> tuple[ChunkId, ...]:
@@ -441,12 +454,21 @@ def _same_culprits(attempt: Attempt, red: Setback) -> tuple[ChunkId, ...]:
     return attempt.culprits if same else ()
 
 
-def _conflicted(now: Gating, event: ev.CandidateConflicted) -> SetAside | Failed:
-    if not now.attempt.alone:
-        return SetAside(now.attempt.number, event.paths, now.attempt.session)
+def _conflicted(now: Gating, event: ev.CandidateConflicted) -> Rejected | SetAside | Failed:
+    """Return the next rung: its agent resolves it, or does it anew and alone, or nobody can."""
+    attempt, pin = now.attempt, now.work.pin
     where = ", ".join(event.paths)
-    reason = f"conflicts with staging in {where}, although it ran alone"
-    return Failed(now.attempt.number, ev.Outcome.CONFLICT, reason, now.work.pin)
+    if attempt.alone:
+        reason = (
+            f"conflicts with staging in {where}, although it ran alone; its side is kept as {pin},"
+            f" the other one is {event.head[:10]} in staging"
+        )
+        return Failed(attempt.number, ev.Outcome.CONFLICT, reason, pin)
+    if attempt.clash or not event.commit:
+        return SetAside(attempt.number, event.paths, attempt.session)
+    clash = Clash(now.work.commit, event.paths)
+    asked = replace(attempt, clash=clash, culprits=event.culprits)
+    return Rejected(asked, now.work, event.commit, event.head, event.feedback, event.paths)
 
 
 def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
@@ -457,12 +479,20 @@ def _work(state: RunState, now: Running, event: ev.WorkCaptured) -> Work:
     others = state.held_by_others(event.chunk)
     granted = set(before.granted if before else ())
     outside = set(before.outside if before else ())
+    dropped = {one.path: one for one in (*(before.dropped if before else ()), *event.dropped)}
     for path in beyond:
         if claim := state.free_claim(event.chunk, path):
             granted.add(claim)
         if own or any(touches(other, path) for other in others):
             outside.add(path)
-    return Work(event.base, event.commit, event.pin, tuple(sorted(granted)), tuple(sorted(outside)))
+    return Work(
+        base=event.base,
+        commit=event.commit,
+        pin=event.pin,
+        granted=tuple(sorted(granted)),
+        outside=tuple(sorted(outside)),
+        dropped=tuple(dropped.values()),
+    )
 
 
 def _taking(state: RunState, now: Running, event: ev.ClaimTaken) -> Running:

@@ -68,6 +68,8 @@ class Times:
     durations: tuple[float, ...] = ()
     conflicts: int = 0
     repairs: int = 0
+    aside: int = 0
+    asked: frozenset[ChunkId] = frozenset()  # whose agents are to resolve a conflict next
 
     def seen(self, at: float, event: ev.Event) -> "Times":
         """Return the times after one more record."""
@@ -87,15 +89,20 @@ class Times:
                 return _with(self, last=at)
             case ev.AttemptStarted():
                 changes["started"] = {**self.started, chunk: at}
+                changes["aside"] = self.aside + event.alone
+                changes["asked"] = self.asked - {chunk}
             case ev.RepairStarted():
-                changes["repairs"] = self.repairs + 1
+                changes["repairs"] = self.repairs + (chunk not in self.asked)
+                changes["asked"] = self.asked - {chunk}
             case ev.WorkCaptured() | ev.AttemptEnded():
                 spent = self.agent_s.get(chunk, 0.0) + event.seconds
                 changes["agent_s"] = {**self.agent_s, chunk: spent}
             case ev.CandidatePassed() | ev.CandidateRejected() | ev.CandidateConflicted():
                 spent = self.gate_s.get(chunk, 0.0) + at - self.since.get(chunk, at)
                 changes["gate_s"] = {**self.gate_s, chunk: spent}
-                changes["conflicts"] = self.conflicts + isinstance(event, ev.CandidateConflicted)
+                if isinstance(event, ev.CandidateConflicted):
+                    changes["conflicts"] = self.conflicts + 1
+                    changes["asked"] = self.asked | ({chunk} if event.commit else set())
             case ev.CandidateLanded():
                 changes["durations"] = (*self.durations, at - self.started.get(chunk, at))
             case _:
@@ -339,6 +346,8 @@ def _reason(state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[Chunk
             return f"after {', '.join(others)}" if others else ""
         case SetAside():
             return f"in conflict over {', '.join(now.paths)}: runs alone at the end"
+        case Rejected(conflict=paths) | Running(rejected=Rejected(conflict=paths)) if paths:
+            return f"its agent resolves the conflict over {', '.join(paths)}"
         case Parked():
             return f"{now.why.outcome.value}: {now.why.reason}"
         case Failed():

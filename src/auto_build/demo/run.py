@@ -61,6 +61,11 @@ class Measured:
         return self.view.times.conflicts
 
     @property
+    def aside(self) -> int:
+        """How many chunks were set aside and begun anew, alone."""
+        return self.view.times.aside
+
+    @property
     def repairs(self) -> int:
         """How many times failing output went back to the agent."""
         return self.view.times.repairs

@@ -49,19 +49,23 @@ class Briefing:
     def repair(
         self, command: cmd.Repair, state: RunState, sides: Sequence[tuple[ChunkId, str]] = ()
     ) -> Brief:
-        """Brief an agent whose work is red.
+        """Brief an agent whose work is red or in conflict.
 
-        `sides` are the patches of the chunks that fail only together, its own first.
+        `sides` are the patches of the chunks that do not go together, its own first.
         """
+        now = state.chunks[command.chunk]
+        rejected = now.rejected if isinstance(now, Running) else None
+        if rejected and rejected.conflict:
+            return self._resolve(command.chunk, state, rejected, sides)
         feedback = command.feedback
         if sides:
-            together = self.prompts.together(
-                [(self._chunk(chunk, state), patch) for chunk, patch in sides]
-            )
+            together = self.prompts.together(self._told(sides, state))
             feedback = f"{feedback}\n\n{together}"
         return self._repair(command.chunk, state, feedback, command.round)
 
-    def resume(self, command: cmd.Resume, state: RunState) -> Brief:
+    def resume(
+        self, command: cmd.Resume, state: RunState, sides: Sequence[tuple[ChunkId, str]] = ()
+    ) -> Brief:
         """Brief an agent that was parked."""
         now = state.chunks[command.chunk]
         running = now if isinstance(now, Running) else None
@@ -72,17 +76,47 @@ class Briefing:
 
         human = state.notes_for(command.chunk)
         if running and isinstance(running.rejected, Rejected):
-            red = self._repair(command.chunk, state, running.rejected.feedback, command.round)
-            return Brief(red.whole, told(human))
+            rejected = running.rejected
+            if rejected.conflict:
+                begun = self._resolve(command.chunk, state, rejected, sides)
+            else:
+                begun = self._repair(command.chunk, state, rejected.feedback, command.round)
+            return Brief(begun.whole, told(human))
         return Brief(self._task(command.chunk, state, told("")), told(human))
 
+    def _resolve(
+        self,
+        chunk: ChunkId,
+        state: RunState,
+        rejected: Rejected,
+        sides: Sequence[tuple[ChunkId, str]],
+    ) -> Brief:
+        def told(human: str) -> str:
+            return self.prompts.resolve(
+                self._chunk(chunk, state),
+                paths=rejected.conflict,
+                said=rejected.feedback,
+                sides=self._told(sides, state),
+                human=human,
+            )
+
+        return Brief(self._task(chunk, state, told("")), told(state.notes_for(chunk)))
+
+    def _told(
+        self, sides: Sequence[tuple[ChunkId, str]], state: RunState
+    ) -> list[tuple[Chunk, str]]:
+        return [(self._chunk(chunk, state), patch) for chunk, patch in sides]
+
     def _repair(self, chunk: ChunkId, state: RunState, feedback: str, round_: int) -> Brief:
+        now = state.chunks[chunk]
+        rounds = state.rounds_of(now.attempt) if isinstance(now, Running) else state.repair_rounds
+
         def told(human: str) -> str:
             return self.prompts.repair(
                 self._chunk(chunk, state),
                 feedback=feedback,
                 round_=round_,
-                rounds=state.repair_rounds,
+                rounds=rounds,
                 human=human,
             )
 

@@ -5,6 +5,7 @@ before its worktree is used again.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from auto_build.agents.base import (
     Spent,
     Text,
 )
+from auto_build.agents.words import find_dropped
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.outcomes import NEXT, Step
@@ -47,6 +49,7 @@ from auto_build.git.landing import (
     keep_whole,
     partial,
     pin_of,
+    resolved,
     salvage,
 )
 from auto_build.git.parse import Commit
@@ -57,6 +60,8 @@ from auto_build.policy.permission import Allow, ClaimMode, Decision, Request, ju
 from auto_build.slots import Slots
 
 _NOTICE_LIMIT: Final = 200
+_MOST_SAID: Final = 200  # the last texts of an agent, in which statements are looked for
+_SAID_LIMIT: Final = 20_000  # characters of each
 _MOST_SIDES: Final = 5  # landed chunks whose work an agent is shown that does not fit its own
 _PATCH_LIMIT: Final = 12_000  # characters of each patch
 
@@ -80,6 +85,7 @@ class LocalEngine:
     clock: Callable[[], float]
     logs: Path
     notice: Notice
+    most_file_bytes: int
     talking: dict[ChunkId, Session] = field(default_factory=dict)
 
     async def run(self, command: cmd.Effect, state: RunState) -> ev.Event:
@@ -139,19 +145,22 @@ class LocalEngine:
                 seat=self._seat(command),
                 base=Commit(command.head),
                 start=start,
-                brief=self.briefing.repair(command, state, await self._sides(command, state)),
+                brief=self.briefing.repair(command, state, await self._sides(command.chunk, state)),
                 budget=command.budget,
                 session=_session_of(state, command.chunk),
+                merges=_in_conflict(state, command.chunk),
             )
         )
 
-    async def _sides(self, command: cmd.Repair, state: RunState) -> list[tuple[ChunkId, str]]:
-        """Return who did what, as patches, where a red check is due to how works go together."""
-        now = state.chunks[command.chunk]
-        if not isinstance(now, Running) or not now.rejected or not now.attempt.culprits:
+    async def _sides(self, own: ChunkId, state: RunState) -> list[tuple[ChunkId, str]]:
+        """Return who did what, as patches, where a work does not go together with others'."""
+        now = state.chunks[own]
+        if not isinstance(now, Running) or not now.rejected:
+            return []
+        if not now.attempt.culprits and not now.rejected.conflict:
             return []
         work = now.rejected.work
-        spans = [(command.chunk, work.base, work.commit)]
+        spans = [(own, work.base, work.commit)]
         for chunk in now.attempt.culprits[:_MOST_SIDES]:
             one = state.chunks.get(chunk)
             if isinstance(one, Landed):
@@ -181,9 +190,10 @@ class LocalEngine:
                 seat=self._seat(command),
                 base=base,
                 start=start,
-                brief=self.briefing.resume(command, state),
+                brief=self.briefing.resume(command, state, await self._sides(command.chunk, state)),
                 budget=command.budget,
                 session=_session_of(state, command.chunk),
+                merges=_in_conflict(state, command.chunk),
             )
         )
 
@@ -210,26 +220,43 @@ class LocalEngine:
     async def _work(self, task: "_Task") -> ev.Event:
         """Let an agent work on a task, and take what it leaves."""
         begun = monotonic()
-        failure = await self._talk(task)
+        said: deque[str] = deque(maxlen=_MOST_SAID)
+        failure = await self._talk(task, said)
+        dropped = find_dropped("\n".join(said))
         seconds = round(monotonic() - begun, 3)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
-        taken = await capture(self.repo, task.slot, task.base, label)
+        taken = await capture(
+            self.repo, task.slot, task.base, label, most_bytes=self.most_file_bytes
+        )
         if isinstance(taken, CaptureRefused):
             kept = await keep_whole(self.slots.worktrees, task.slot, label)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
-        if failure is None and await self._changed_nothing(task, taken):
+        if failure is None and not dropped and await self._changed_nothing(task, taken):
             why = "the agent ended without changing anything"
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.NO_CHANGE, why, seconds)
         if failure is not None:
             return await self._failed(task, taken, failure, seconds)
+        if task.merges:
+            taken = await resolved(self.repo, taken, task.merges, label)
         suffix = f"-repair-{task.round}" if task.round else ""
         pin = pin_of(self.spec, task.chunk.id, task.attempt, suffix)
         await self.repo.create_ref(pin, taken.commit)
-        return ev.WorkCaptured(task.chunk.id, taken.base, taken.commit, pin, taken.touched, seconds)
+        return ev.WorkCaptured(
+            chunk=task.chunk.id,
+            base=taken.base,
+            commit=taken.commit,
+            pin=pin,
+            touched=taken.touched,
+            seconds=seconds,
+            dropped=dropped,
+        )
 
-    async def _talk(self, task: "_Task") -> Failure | None:
-        """Run one prompt; return how it failed, or None where the agent says it is done."""
+    async def _talk(self, task: "_Task", said: deque[str]) -> Failure | None:
+        """Run one prompt; return how it failed, or None where the agent says it is done.
+
+        What it says is added to `said`.
+        """
         chunk = task.chunk.id
         session = await self.agent.start(self._session_spec(task))
         self.talking[chunk] = session
@@ -238,7 +265,7 @@ class LocalEngine:
                 session,
                 task.brief.for_agent(resumed=session.resumed),
                 patience=self.patience,
-                hear=lambda event: self._hear(task, event),
+                hear=lambda event: self._hear(task, event, said),
             )
         finally:
             del self.talking[chunk]
@@ -284,11 +311,14 @@ class LocalEngine:
             if self.ledger.state.free_claim(task.chunk.id, path):
                 self.ledger.record(ev.ClaimTaken(task.chunk.id, path))
 
-    def _hear(self, task: "_Task", event: AgentEvent) -> Failure | None:
+    def _hear(self, task: "_Task", event: AgentEvent, said: deque[str]) -> Failure | None:
         """Take in one event of an agent's; say whether it has to stop."""
         chunk = task.chunk.id
         match event:
-            case Text() | Doing():
+            case Text():
+                said.append(event.text[:_SAID_LIMIT])
+                self.notice(chunk, event.text[:_NOTICE_LIMIT])
+            case Doing():
                 self.notice(chunk, event.text[:_NOTICE_LIMIT])
             case Denied():
                 self.notice(chunk, f"not allowed: {event.text}: {event.why}"[:_NOTICE_LIMIT])
@@ -368,7 +398,9 @@ class LocalEngine:
     async def salvage(self, chunk: ChunkId, attempt: int, number: int) -> str:
         """Keep what lies in a slot's worktree; return where, if there was anything."""
         onto = await self.repo.require_commit(self.gate.branch)
-        return await salvage(self.slots.worktrees, number, Label(self.spec, chunk, attempt), onto)
+        label = Label(self.spec, chunk, attempt)
+        worktrees, most = self.slots.worktrees, self.most_file_bytes
+        return await salvage(worktrees, number, label, onto, most_bytes=most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,7 +408,8 @@ class _Task:
     """One prompt to an agent in a slot.
 
     What it does is measured from `base`; a repair must change `start`. It may spend `budget` US
-    dollars, and goes on with the conversation `session` where there is one.
+    dollars, and goes on with the conversation `session` where there is one. Where it resolves a
+    conflict, it merges its own earlier work, `merges`.
     """
 
     chunk: Chunk
@@ -389,6 +422,14 @@ class _Task:
     round: int = 0
     budget: float | None = None
     session: str = ""
+    merges: Commit | None = None
+
+
+def _in_conflict(state: RunState, chunk: ChunkId) -> Commit | None:
+    """Return the work that its agent is asked to bring together with what has landed, if it is."""
+    now = state.chunks[chunk]
+    rejected = now.rejected if isinstance(now, Running) else None
+    return Commit(rejected.work.commit) if rejected and rejected.conflict else None
 
 
 def _session_of(state: RunState, chunk: ChunkId) -> str:

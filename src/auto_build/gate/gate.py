@@ -14,7 +14,6 @@ from auto_build.checks import explain
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim, covers
-from auto_build.core.conservation import describe
 from auto_build.core.evidence import write_note
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
@@ -22,14 +21,17 @@ from auto_build.core.suite import Check, suite
 from auto_build.core.verdict import FEW, MANY, combine
 from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.blame import Blame, Case
+from auto_build.gate.conflicts import Conflicts
+from auto_build.gate.entrance import Entrance, Seen
+from auto_build.gate.losses import Complete, Incomplete, Losses
 from auto_build.gate.trials import Trials
-from auto_build.git.conservation import find_lost
 from auto_build.git.evidence import keep_notes, pin_landed
 from auto_build.git.landing import (
     Candidate,
     Label,
     branch_of,
     build_candidate,
+    flatten,
     onto_head,
     rejected_of,
 )
@@ -54,6 +56,9 @@ class Gate:
     worktrees: Worktrees
     trials: Trials
     blame: Blame
+    conflicts: Conflicts
+    losses: Losses
+    entrance: Entrance
     record: Callable[[ev.Event], object]
     spec: str
     checks: tuple[str, ...]
@@ -75,14 +80,25 @@ class Gate:
             if command.ahead:
                 where = ", ".join(built.paths)
                 return ev.CandidateDoubted(chunk.id, f"in conflict with it in {where}")
-            return ev.CandidateConflicted(chunk.id, head, built.paths)
-        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
+            return await self.conflicts.describe(command, state, head, built)
         touched = [entry.path for entry in await self.repo.touched(head, built.commit)]
-        if why := self._refusal(touched, chunk.claims) or await self._lost(head, work, built):
+        seen = Seen(self._refusal(touched, chunk.claims))
+        if not seen.refusal:
+            seen = await self.entrance.look(built)
+        found = await self.losses.find(_gating(state, chunk.id), built)
+        lost = found.why if isinstance(found, Incomplete) else ""
+        if seen.detour:
+            built = await flatten(self.repo, built, work, label)
+        self.record(ev.CandidateBuilt(chunk.id, built.commit, head))
+        if why := seen.refusal or lost:
             if command.ahead:  # with a work in it that may not land
                 return ev.CandidateDoubted(chunk.id, why)
             return await self._reject(command, built, label, why, ())
-        return await self._examine(command, state, built, label)
+        verdict = await self._examine(command, state, built, label)
+        if isinstance(verdict, ev.CandidatePassed) and isinstance(found, Complete):
+            told = [one for one in (verdict.unverified, *found.dropped) if one]
+            return replace(verdict, unverified="; ".join(told))
+        return verdict
 
     async def land(
         self, command: cmd.Land, state: RunState
@@ -141,19 +157,6 @@ class Gate:
                 " this worktree: take it out of your commits (git rm --cached)."
             )
         return ""
-
-    async def _lost(self, head: Commit, work: Commit, built: Candidate) -> str:
-        """Say which lines of either side a merge has dropped, as a merge driver may do silently."""
-        base = await self.repo.merge_base(head, work)
-        if built.replayed or base is None or base == work:
-            return ""  # commits that are replayed may rewrite what an earlier one of them brought
-        found = await find_lost(self.repo, base, head, work, built.commit)
-        if not found.lost:
-            return ""
-        return (
-            "Merging your work with what has landed loses lines that were added since it began. Put"
-            f" back what is to stay:\n{describe(found.lost)}"
-        )
 
     async def _examine(
         self, command: cmd.Gate, state: RunState, built: Candidate, label: Label
@@ -305,6 +308,13 @@ class Gate:
             feedback=feedback,
             checks=results,
         )
+
+
+def _gating(state: RunState, chunk: ChunkId) -> Gating:
+    now = state.chunks[chunk]
+    if not isinstance(now, Gating):
+        raise TypeError(f"{chunk} is not at the gate: {now!r}")
+    return now
 
 
 def _below(state: RunState, command: cmd.Gate) -> Iterator[ChunkId]:

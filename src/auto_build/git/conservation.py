@@ -5,20 +5,19 @@ A file is read only if something of it can be lost, or if it can tell where some
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from auto_build.core import conservation
 from auto_build.core.conservation import Lost
-from auto_build.git.parse import GITLINK, Commit
+from auto_build.git.blobs import load_contents, load_headers
+from auto_build.git.parse import GITLINK, Commit, File
 from auto_build.git.repo import Repo
-from auto_build.process import CommandFailed
 
 MOST_FILES: Final = 2_000  # that are looked into; those come first in which something can be lost
 MOST_FILE_BYTES: Final = 5_000_000  # of one version; a file with a larger one counts as binary
 MOST_BYTES: Final = 100_000_000  # of all versions together
-_NO_FILE: Final = "000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,12 @@ async def find_lost(
         key=lambda path: (not versions[path].can_lose, path),
     )
     oids = {path: _contents(versions[path]) for path in paths}
-    sizes = await _sizes(repo, {oid for path in paths[: limits.files] for oid in oids[path]})
+    wanted = {oid for path in paths[: limits.files] for oid in oids[path]}
+    sizes = {oid: one.size for oid, one in (await load_headers(repo, wanted)).items()}
     seen = _within(limits, paths, oids, sizes)
     small = {oid for path in seen for oid in oids[path] if sizes[oid] <= limits.file_bytes}
-    texts = await _read(repo, small)
+    contents = await load_contents(repo, small)
+    texts = {oid: raw.decode("utf-8", "surrogateescape") for oid, raw in contents.items()}
     unseen = sum(versions[path].can_lose for path in paths[len(seen) :])
     return await asyncio.to_thread(_compare, {path: versions[path] for path in seen}, texts, unseen)
 
@@ -131,24 +132,12 @@ async def _changes(
     repo: Repo, old: Commit, new: Commit
 ) -> dict[str, tuple[_Blob | None, _Blob | None]]:
     """Return what was and what is at each path in which two commits differ."""
-    done = await repo.git(
-        "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-commit-id", old, new
-    )
-    return _parse_changes(done.stdout)
+    changes = await repo.changes(old, new)
+    return {one.path: (_blob(one.before), _blob(one.after)) for one in changes}
 
 
-def _parse_changes(text: str) -> dict[str, tuple[_Blob | None, _Blob | None]]:
-    """Read `diff-tree -r --raw -z --no-renames --no-abbrev`."""
-    found: dict[str, tuple[_Blob | None, _Blob | None]] = {}
-    fields = text.split("\0")
-    for about, path in zip(fields[::2], fields[1::2], strict=False):
-        old_mode, new_mode, old, new, _ = about.removeprefix(":").split(" ")
-        found[path] = (_blob(old_mode, old), _blob(new_mode, new))
-    return found
-
-
-def _blob(mode: str, oid: str) -> _Blob | None:
-    return None if mode == _NO_FILE else _Blob(mode, oid)
+def _blob(file: File | None) -> _Blob | None:
+    return _Blob(file.mode, file.oid) if file else None
 
 
 def _contents(versions: _Versions) -> tuple[str, ...]:
@@ -171,49 +160,6 @@ def _within(
         if room < 0:
             return tuple(paths[:number])
     return tuple(paths[: limits.files])
-
-
-# --- contents ------------------------------------------------------------------------------------
-
-
-async def _sizes(repo: Repo, oids: Iterable[str]) -> dict[str, int]:
-    asked = sorted(oids)
-    if not asked:
-        return {}
-    done = await repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in asked))
-    return dict(_parse_head(line) for line in done.stdout.splitlines())
-
-
-async def _read(repo: Repo, oids: Iterable[str]) -> dict[str, str]:
-    """Return the contents of objects by their ids, decoded as all that git prints is."""
-    asked = sorted(oids)
-    if not asked:
-        return {}
-    done = await repo.git("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid in asked))
-    return _parse_batch(done.stdout.encode("utf-8", "surrogateescape"))  # sizes are in bytes
-
-
-def _parse_batch(raw: bytes) -> dict[str, str]:
-    """Read `cat-file --batch`: a line with id, type and size, the content, the end of a line."""
-    found: dict[str, str] = {}
-    at = 0
-    while at < len(raw):
-        start = raw.index(b"\n", at) + 1
-        oid, size = _parse_head(raw[at : start - 1].decode())
-        found[oid] = raw[start : start + size].decode("utf-8", "surrogateescape")
-        at = start + size + 1
-    return found
-
-
-def _parse_head(line: str) -> tuple[str, int]:
-    match line.split(" "):
-        case [oid, _, size]:
-            return oid, int(size)
-        case _:
-            raise CommandFailed(
-                f"an object of the repository cannot be read: {line}",
-                hint="git fsck tells what is broken",
-            )
 
 
 # --- comparing -----------------------------------------------------------------------------------

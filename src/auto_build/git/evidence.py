@@ -146,9 +146,16 @@ async def _pinned(repo: Repo, spec: str, line: tuple[Signed, ...]) -> dict[str, 
 
 
 async def _is_replay(repo: Repo, one: Signed) -> bool:
-    """Say whether a landing's second parent stands on its first and brings exactly its tree."""
-    if len(one.parents) != 2 or one.work in one.parents or one.redo:
+    """Say whether a landing's second parent stands on its first and brings exactly its tree.
+
+    A redo merges what the landing did that it brings back.
+    """
+    if len(one.parents) != 2 or one.work in one.parents:
         return False
+    if one.redo:
+        done = await repo.git("log", LINE_FORMAT, "-1", "--end-of-options", one.redo, ok=(0, 128))
+        earlier = [(old.work, old.parents[1:]) for old in parse_line(done.stdout)]
+        return earlier == [(one.work, one.parents[1:])]
     onto, brought = (Commit(parent) for parent in one.parents)
     same = await repo.tree_of(brought) == one.tree
     return same and await repo.is_ancestor(onto, brought)

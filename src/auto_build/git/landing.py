@@ -4,19 +4,26 @@ Invariants: a capture moves no branch and runs no hook; work is pinned before an
 it; a candidate is built from object ids alone, without touching a worktree.
 """
 
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial as bound
 from pathlib import Path
 from typing import Final
 
 from auto_build.git.parse import GITLINK, SPEC_TRAILER, Commit, Tree
 from auto_build.git.repo import Conflict, Repo, ref_part
 from auto_build.git.worktree import Worktree, Worktrees
+from auto_build.policy.tree import MOST_FILE_BYTES, too_large
 from auto_build.process import CommandFailed
 
 BRANCHES: Final = "refs/heads/auto-build"
 PINS: Final = "refs/auto-build/attempts"
 REJECTED: Final = "refs/auto-build/rejected"
 DISCARDED: Final = "refs/auto-build/discarded"
+_SHOWN: Final = 5  # files that are named because they are too large
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,17 @@ async def find_partial(repo: Repo, spec: str, chunk: str, attempt: int) -> Commi
     return found
 
 
-async def salvage(worktrees: Worktrees, number: int, label: Label, onto: Commit) -> str:
+async def salvage(
+    worktrees: Worktrees,
+    number: int,
+    label: Label,
+    onto: Commit,
+    *,
+    most_bytes: int = MOST_FILE_BYTES,
+) -> str:
     """Keep what lies in a worker slot's worktree, whoever left it there.
+
+    A file of more than `most_bytes` is not taken into git.
 
     Returns:
         The pin, or the folder where git could not take it; nothing where there was nothing.
@@ -115,7 +131,7 @@ async def salvage(worktrees: Worktrees, number: int, label: Label, onto: Commit)
     repo = worktrees.repo
     status = await worktrees.status(slot)
     base = (status.head and await repo.merge_base(status.head, onto)) or onto
-    taken = await capture(repo, slot, base, label)
+    taken = await capture(repo, slot, base, label, most_bytes=most_bytes)
     if isinstance(taken, CaptureRefused):
         return str(await keep_whole(worktrees, slot, label) or "")
     if not taken.touched or taken.commit in (await repo.refs("refs/auto-build")).values():
@@ -139,11 +155,12 @@ async def keep_whole(worktrees: Worktrees, slot: Worktree, label: Label) -> Path
 
 
 async def capture(
-    repo: Repo, slot: Worktree, base: Commit, label: Label
+    repo: Repo, slot: Worktree, base: Commit, label: Label, *, most_bytes: int | None = None
 ) -> Captured | CaptureRefused:
     """Commit what an agent left in its worktree, ignored files excepted.
 
-    The agent's own commits are kept where they build on `base`; else only the outcome is.
+    The agent's own commits are kept where they build on `base`; else only the outcome is. A file
+    of more than `most_bytes` is refused before git reads it.
     """
     if not slot.is_there:
         return CaptureRefused("its worktree is gone")
@@ -159,7 +176,7 @@ async def capture(
         return CaptureRefused(f"it changed files in the submodule {where}, which is not its own")
     head = status.head or base
     if status.dirty:
-        committed = await _commit_rest(repo, slot, head, label)
+        committed = await _commit_rest(repo, slot, head, label, status.dirty, most_bytes)
         if isinstance(committed, CaptureRefused):
             return committed
         head = committed
@@ -174,14 +191,53 @@ async def capture(
 
 
 async def _commit_rest(
-    repo: Repo, slot: Worktree, head: Commit, label: Label
+    repo: Repo,
+    slot: Worktree,
+    head: Commit,
+    label: Label,
+    dirty: Sequence[str],
+    most_bytes: int | None,
 ) -> Commit | CaptureRefused:
+    found = _sizes(slot.path, dirty)
+    if most_bytes and (large := await _too_large(repo, slot, found, most_bytes)):
+        return CaptureRefused(f"it left what is too large for git: {'; '.join(large)}")
+    git = bound(repo.git, git_dir=slot.git_dir, work_tree=slot.path)
     try:
-        await repo.git("add", "--all", git_dir=slot.git_dir, work_tree=slot.path)
-        tree = await repo.git("write-tree", git_dir=slot.git_dir, work_tree=slot.path)
+        if odd := [path for path, size in found.items() if size is None]:
+            listed = "".join(f"{path}\0" for path in odd)
+            await git("update-index", "--force-remove", "-z", "--stdin", stdin=listed)
+        await git("add", "--all")
+        tree = await git("write-tree")
     except CommandFailed as error:
         return CaptureRefused(f"git cannot take what it left: {error}")
     return await repo.commit_tree(Tree(tree.stdout.strip()), [head], _subject(label))
+
+
+def _sizes(folder: Path, paths: Sequence[str]) -> dict[str, int | None]:
+    """Return how large files are that are there; None for a pipe, a socket or a device.
+
+    Of those git lists only what is in the place of a file that it tracks.
+    """
+    found: dict[str, int | None] = {}
+    for path in paths:
+        with suppress(OSError):  # it is gone
+            about = os.lstat(os.fsencode(folder) + b"/" + os.fsencode(path))
+            kind = stat.S_IFMT(about.st_mode)
+            if kind == stat.S_IFREG:
+                found[path] = about.st_size
+            elif kind not in {stat.S_IFLNK, stat.S_IFDIR}:
+                found[path] = None
+    return found
+
+
+async def _too_large(
+    repo: Repo, slot: Worktree, sizes: Mapping[str, int | None], most_bytes: int
+) -> tuple[str, ...]:
+    """Return in words which files are too large, but for those that Git LFS keeps elsewhere."""
+    told = {path: too_large(path, size, most_bytes) for path, size in sizes.items() if size}
+    large = [path for path, words in told.items() if words]
+    kept = await repo.kept_elsewhere(large, slot.git_dir, slot.path) if large else ()
+    return tuple(told[path] for path in large if path not in kept)[:_SHOWN]
 
 
 def _subject(label: Label) -> str:
@@ -211,6 +267,29 @@ async def build_candidate(
     return Candidate(commit, merged, head, replayed=brought != work)
 
 
+async def unresolved(repo: Repo, head: Commit, work: Commit, tree: Tree, label: Label) -> Commit:
+    """Return a merge that is in conflict as a commit of both sides, for an agent to resolve."""
+    return await repo.commit_tree(tree, [head, work], _subject(label), author_of=work)
+
+
+async def resolved(repo: Repo, taken: Captured, work: Commit, label: Label) -> Captured:
+    """Return what an agent made of a conflict as one merge of both sides, without the markers.
+
+    `work` is its own side; the other is what `taken` builds on.
+    """
+    tree = await repo.tree_of(taken.commit)
+    merged = await repo.commit_tree(tree, [taken.base, work], _subject(label), author_of=work)
+    return Captured(taken.base, merged, taken.touched)
+
+
 async def onto_head(repo: Repo, candidate: Candidate, work: Commit, label: Label) -> Commit:
     """Return the candidate's tree as one commit on the head, for the agent to go on from."""
     return await repo.commit_tree(candidate.tree, [candidate.head], _subject(label), author_of=work)
+
+
+async def flatten(repo: Repo, candidate: Candidate, work: Commit, label: Label) -> Candidate:
+    """Return a candidate of the same tree whose work is one commit, without its way there."""
+    said = await repo.git("log", "-1", "--format=%B", candidate.commit)
+    flat = await onto_head(repo, candidate, work, label)
+    commit = await repo.commit_tree(candidate.tree, [candidate.head, flat], said.stdout)
+    return replace(candidate, commit=commit)

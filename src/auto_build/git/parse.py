@@ -10,6 +10,7 @@ from auto_build.core.evidence import Signed
 Commit = NewType("Commit", str)
 Tree = NewType("Tree", str)
 GITLINK: Final = "160000"
+_NO_FILE: Final = "000000"
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -48,6 +49,34 @@ class File:
     mode: str
     oid: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One version of a path in conflict: 1 is the merge base's, 2 is ours, 3 is theirs."""
+
+    number: int
+    mode: str
+    oid: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTree:
+    """What `merge-tree` made: a tree, and in conflict the versions and what git says of them."""
+
+    tree: Tree
+    stages: tuple[Stage, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path in which two trees differ: what was there and what is; None where nothing is."""
+
+    path: str
+    before: File | None
+    after: File | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +147,18 @@ def parse_raw_diff(text: str) -> tuple[Entry, ...]:
     )
 
 
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """Read `diff-tree -r --raw -z --no-renames --no-abbrev`, with what was there before."""
+    found: list[Change] = []
+    fields = text.split("\0")
+    for about, path in zip(fields[::2], fields[1::2], strict=False):
+        old_mode, new_mode, old, new, _ = about.removeprefix(":").split(" ")
+        sides = ((old_mode, old), (new_mode, new))
+        before, after = (None if m == _NO_FILE else File(m, oid, path) for m, oid in sides)
+        found.append(Change(path, before, after))
+    return tuple(found)
+
+
 def parse_tree(text: str) -> tuple[File, ...]:
     """Return the entries of a tree."""
     found: list[File] = []
@@ -129,10 +170,31 @@ def parse_tree(text: str) -> tuple[File, ...]:
     return tuple(found)
 
 
-def parse_merge_tree(text: str) -> tuple[Tree, tuple[str, ...]]:
-    """Read `merge-tree --write-tree --name-only --no-messages -z`: the tree, conflicted paths."""
-    tree, *paths = text.rstrip("\0").split("\0")
-    return Tree(tree), tuple(dict.fromkeys(paths))
+def parse_merge_tree(text: str) -> MergeTree:
+    """Read `merge-tree --write-tree --messages -z`."""
+    tree, *fields = text.split("\0")
+    end = fields.index("")
+    return MergeTree(
+        Tree(tree), tuple(map(_stage, fields[:end])), tuple(_conflicts(fields[end + 1 :]))
+    )
+
+
+def _stage(text: str) -> Stage:
+    about, _, path = text.partition("\t")
+    mode, oid, number = about.split(" ")
+    return Stage(int(number), mode, oid, path)
+
+
+def _conflicts(fields: list[str]) -> Iterator[str]:
+    """Yield what git says of each conflict; that it merged the rest by itself is left out."""
+    rest = iter(fields)
+    for count in rest:
+        if not count.isdigit():  # the end of the output
+            return
+        _paths = [next(rest) for _ in range(int(count))]
+        kind, said = next(rest), next(rest)
+        if kind.startswith("CONFLICT"):
+            yield said.strip()
 
 
 def parse_landings(text: str, spec: str) -> tuple[Landing, ...]:

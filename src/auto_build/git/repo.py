@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
-from auto_build.git.parse import Commit, Entry, File, Landing, Status, Tree
+from auto_build.git.parse import Change, Commit, Entry, File, Landing, Stage, Status, Tree
 from auto_build.process import CommandFailed, Finished, Processes
 
 NEEDED: Final = (2, 38, 0)
@@ -67,9 +67,16 @@ def ref_part(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two commits that do not merge; these paths need a decision."""
+    """Two commits that do not merge; these paths need a decision.
+
+    `tree` holds the merge as far as it goes, with markers where it does not. `stages` are the
+    versions of each path, and `said` is what git says of them.
+    """
 
     paths: tuple[str, ...]
+    tree: Tree | None = None
+    stages: tuple[Stage, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +289,20 @@ class Repo:
         )
         return parse.parse_raw_diff(done.stdout)
 
+    async def changes(self, old: str, new: str) -> tuple[Change, ...]:
+        """Return what differs between two commits or trees, with what was there before."""
+        done = await self.git(
+            *("diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-commit-id"),
+            *(old, new),
+        )
+        return parse.parse_changes(done.stdout)
+
+    async def objects_between(self, old: Commit, new: Commit) -> dict[str, str]:
+        """Return every object that `new` has beyond `old`: its id, and where it was met first."""
+        done = await self.git("rev-list", "--objects", new, f"^{old}")
+        pairs = (line.partition(" ") for line in done.stdout.split("\n") if line)
+        return {oid: path for oid, _, path in pairs}
+
     async def files(self, tree: str) -> tuple[File, ...]:
         """Return every file of a tree or commit, submodules and symbolic links among them."""
         done = await self.git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", tree)
@@ -313,6 +334,22 @@ class Repo:
         asked = ("config", "--get", "filter.lfs.process")
         installed = (await self.git("lfs", "version", ok=(0, 1, 128))).code == 0
         return installed and (await self.git(*asked, ok=(0, 1))).code == 0
+
+    async def kept_elsewhere(
+        self, paths: Sequence[str], git_dir: Path, work_tree: Path
+    ) -> frozenset[str]:
+        """Return those of some paths of which Git LFS takes the content, and git a pointer."""
+        if not await self.has_lfs():
+            return frozenset()
+        done = await self.git(
+            *("check-attr", "-z", "--stdin", "filter"),
+            stdin="".join(f"{path}\0" for path in paths),
+            git_dir=git_dir,
+            work_tree=work_tree,
+        )
+        fields = done.stdout.split("\0")
+        triples = zip(fields[::3], fields[2::3], strict=False)
+        return frozenset(path for path, value in triples if value == "lfs")
 
     async def diff(self, old: Commit, new: Commit, *, most: int) -> str:
         """Return what differs between two commits as a patch, cut at `most` characters."""
@@ -362,8 +399,7 @@ class Repo:
         done = await self.git(
             "merge-tree",
             "--write-tree",
-            "--name-only",
-            "--no-messages",
+            "--messages",
             "-z",
             "--end-of-options",
             ours,
@@ -372,8 +408,11 @@ class Repo:
         )
         if not done.stdout:  # exit code 1 is also that of an object that is not there
             raise CommandFailed(f"{ours} and {theirs} cannot be merged: {done.stderr.strip()}")
-        tree, paths = parse.parse_merge_tree(done.stdout)
-        return tree if done.code == 0 else Conflict(paths)
+        made = parse.parse_merge_tree(done.stdout)
+        if done.code == 0:
+            return made.tree
+        paths = tuple(dict.fromkeys(stage.path for stage in made.stages))
+        return Conflict(paths, made.tree, made.stages, made.said)
 
     async def make_tree(self, entries: str) -> Tree:
         """Make a tree object from entries in the form of `ls-tree -z`."""

@@ -91,7 +91,7 @@ async def bring_back(
         work = Commit(landing.work or landing.parents[-1])
         label = Label(spec, landing.chunk, landing.number, titles[ChunkId(landing.chunk)])
         message = label.message(f"Redo {label.heading}", head=onto, work=work, tree=tree)
-        brought = [work] if len(landing.parents) > 1 else []
+        brought = [Commit(parent) for parent in landing.parents[1:]]
         trailer = f"Auto-Build-Redo: {landing.commit}\n"
         commit = await repo.commit_tree(tree, [onto, *brought], message + trailer)
         if lost := (await find_lost(repo, parent, onto, old, commit)).lost:

@@ -27,6 +27,7 @@ from auto_build.agents.base import (
     Spent,
     Text,
 )
+from auto_build.containment.firewall import Firewall
 from auto_build.core.document import Json
 from auto_build.core.events import Outcome
 from auto_build.core.usage import Usage
@@ -101,9 +102,16 @@ class Desk:
         scratch = self.workspace.logs_dir(ref_part(seat.spec)) / "drafting"
         scratch.mkdir(parents=True, exist_ok=True)
         root = os.path.realpath(worktree.path)
+        # not the folder of a run, which may be going on
+        firewall = Firewall(self.workspace.state_dir / "planner-hooks", self.repo.common_dir)
+        firewall.write()
         return SessionSpec(
             cwd=worktree.path,
-            env=self.environment.for_agent(seat, ceiling),
+            env=firewall.environment(
+                self.environment.for_agent(seat, ceiling),
+                git_dir=worktree.git_dir,
+                worker=seat.worker,
+            ),
             seat=seat,
             round=0,
             model=self.model,

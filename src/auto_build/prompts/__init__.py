@@ -49,6 +49,7 @@ PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "repair": ("chunk", "title", "feedback", "round", "rounds", "human"),
         "together": ("others", "sides"),
+        "resolve": ("chunk", "title", "paths", "said", "sides", "human"),
         "conflict": ("paths", "pin"),
         "again": ("outcome", "reason", "left"),
         "resume": ("chunk", "title", "why", "human"),
@@ -158,12 +159,36 @@ class Prompts:
 
         Each side is a chunk and its patch; the agent's own is the first.
         """
-        told = [
-            f"## Chunk {chunk.id}: {chunk.title}\n\n{chunk.description}\n\n```diff\n{patch}\n```"
-            for chunk, patch in sides
-        ]
         others = ", ".join(chunk.id for chunk, _ in sides[1:])
-        return self._fill("together", others=others, sides="\n\n".join(told))
+        return self._fill("together", others=others, sides=_sides(sides))
+
+    def resolve(
+        self,
+        chunk: Chunk,
+        *,
+        paths: Iterable[str],
+        said: str,
+        sides: Sequence[tuple[Chunk, str]],
+        human: str = "",
+    ) -> str:
+        """Return the prompt that puts a conflict before the agent whose work is in it.
+
+        Args:
+            chunk: the work.
+            paths: where it is in conflict.
+            said: what git says of it.
+            sides: chunks and their patches, the agent's own first.
+            human: what people have said about this work.
+        """
+        return self._fill(
+            "resolve",
+            chunk=chunk.id,
+            title=chunk.title,
+            paths=_listed(paths),
+            said=said,
+            sides=_sides(sides),
+            human=_human(human),
+        )
 
     def conflict_note(self, paths: Iterable[str], pin: str) -> str:
         """Return what a chunk that was set aside is told about its first try."""
@@ -302,6 +327,13 @@ def _find_outdated(ours: Mapping[str, str], theirs: Mapping[Path, str]) -> Itera
 
 
 # --- parts ----------------------------------------------------------------------------------------
+
+
+def _sides(sides: Sequence[tuple[Chunk, str]]) -> str:
+    return "\n\n".join(
+        f"## Chunk {chunk.id}: {chunk.title}\n\n{chunk.description}\n\n```diff\n{patch}\n```"
+        for chunk, patch in sides
+    )
 
 
 def _block(text: str) -> str:

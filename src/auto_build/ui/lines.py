@@ -9,7 +9,15 @@ from rich.text import Text
 from auto_build.core import events as ev
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import blocked
-from auto_build.core.state import Failed, Live, Parked, Queued, RunState
+from auto_build.core.state import (
+    Failed,
+    Live,
+    Parked,
+    Queued,
+    Rejected,
+    RunState,
+    SetAside,
+)
 from auto_build.core.view import Label, View
 from auto_build.journal import Record
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, hanging, numbers, one_line
@@ -45,6 +53,7 @@ _GROUND: Final = Mark("✓", "base", "dim")
 _QUEUE: Final = Mark("⇉", "queue")
 _RED: Final = Mark("✗", "red", "red")
 _CONFLICT: Final = Mark("↷", "conflict", "yellow")
+_ASIDE: Final = "set aside, runs alone at the end"
 _LANDING: Final = Mark("▲", "landing", "dim")
 _MOVED: Final = Mark("↷", "moved", "yellow")
 _REVISED: Final = Mark("↶", "revised", "yellow")
@@ -323,18 +332,25 @@ def _rejected(event: ev.CandidateRejected, state: RunState) -> Iterator[Line]:
         again = now.reason != event.feedback
         then = "a repair did not change that" if again else "no repair round is left"
         yield from _failed(event.chunk, f"still red, and {then}", state)
+    elif isinstance(now, SetAside):
+        yield Line(_RED, event.chunk, f"{why}: {_ASIDE}")
     else:
         done = now.attempt.round if isinstance(now, Live) else 0
-        then = f"→ repair {done + 1} of {state.repair_rounds}"
+        of = state.rounds_of(now.attempt) if isinstance(now, Live) else state.repair_rounds
+        then = f"→ repair {done + 1} of {of}"
         yield Line(_RED, event.chunk, f"{why} {then}" if red else f"{then}: {why}")
 
 
 def _conflicted(event: ev.CandidateConflicted, state: RunState) -> Iterator[Line]:
     where = listed(list(event.paths), most=2)
-    if isinstance(state.chunks[event.chunk], Failed):
-        yield from _failed(event.chunk, f"conflicts with staging in {where}, even alone", state)
-    else:
-        yield Line(_CONFLICT, event.chunk, f"in {where}: set aside, runs alone at the end")
+    match state.chunks[event.chunk]:
+        case Failed():
+            yield from _failed(event.chunk, f"conflicts with staging in {where}, even alone", state)
+        case Rejected():
+            others = f" with {listed(list(event.culprits))}" if event.culprits else ""
+            yield Line(_CONFLICT, event.chunk, f"in {where}{others}: its agent resolves it")
+        case _:
+            yield Line(_CONFLICT, event.chunk, f"in {where}: {_ASIDE}")
 
 
 def _landed(event: ev.CandidateLanded, view: View) -> Iterator[Line]:

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any, Final, assert_never
 
 from auto_build.agents.base import Agent, SessionSpec, Stop
-from auto_build.agents.scripted import Script, ScriptedAgent
+from auto_build.agents.script import Script
+from auto_build.agents.scripted import ScriptedAgent
 from auto_build.core.usage import Usage
 from auto_build.process import Processes
 from tests.agents.kinds import (
