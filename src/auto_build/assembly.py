@@ -31,8 +31,8 @@ from auto_build.workspace import Spec, Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a build takes place, and what was set for it."""
+class Bench:
+    """Where checks are run, and what was set for it."""
 
     repo: Repo
     worktrees: Worktrees
@@ -40,7 +40,37 @@ class Site:
     spec: Spec
     settings: Settings
     environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site(Bench):
+    """Where a build takes place, and what was set for it."""
+
     prompts: Prompts
+
+
+def furnish(bench: Bench, notice: Notice) -> Trials:
+    """Return what runs a build's checks, in its worker slots."""
+    logs = bench.workspace.logs_dir(ref_part(bench.spec.name))
+    logs.mkdir(parents=True, exist_ok=True)
+    firewall = Firewall(bench.workspace.state_dir / "hooks", bench.repo.common_dir)
+    firewall.write()
+    return Trials(
+        repo=bench.repo,
+        slots=Slots(
+            worktrees=bench.worktrees,
+            firewall=firewall,
+            environment=_of_slots(bench),
+            settings=bench.settings.workspace,
+            spec=bench.spec.name,
+            logs=logs,
+            notice=notice,
+        ),
+        verdicts=Verdicts(bench.workspace.state_dir / "verdicts.db"),
+        limit_s=bench.settings.run.check_timeout_min * 60,
+        log=logs / "gate.log",
+        notice=notice,
+    )
 
 
 def assemble(
@@ -48,30 +78,10 @@ def assemble(
 ) -> tuple[LocalEngine, Baseline]:
     """Return the engine of a build, and what measures the ground before it starts."""
     run, gate, holds = site.settings.run, site.settings.gate, site.settings.containment
-    logs = site.workspace.logs_dir(ref_part(site.spec.name))
-    logs.mkdir(parents=True, exist_ok=True)
-    firewall = Firewall(site.workspace.state_dir / "hooks", site.repo.common_dir)
-    firewall.write()
-    slots = Slots(
-        worktrees=site.worktrees,
-        firewall=firewall,
-        environment=_of_slots(site),
-        settings=site.settings.workspace,
-        spec=site.spec.name,
-        logs=logs,
-        notice=notice,
-    )
-    trials = Trials(
-        repo=site.repo,
-        slots=slots,
-        verdicts=Verdicts(site.workspace.state_dir / "verdicts.db"),
-        limit_s=run.check_timeout_min * 60,
-        log=logs / "gate.log",
-        notice=notice,
-    )
+    trials = furnish(site, notice)
     engine = LocalEngine(
         repo=site.repo,
-        slots=slots,
+        slots=trials.slots,
         gate=Gate(
             repo=site.repo,
             worktrees=site.worktrees,
@@ -100,7 +110,7 @@ def assemble(
         pauses=Pauses(run.pause_s),
         claims=site.settings.claims.mode,
         clock=now,
-        logs=logs,
+        logs=site.workspace.logs_dir(ref_part(site.spec.name)),
         notice=notice,
         most_file_bytes=holds.most_file_bytes,
     )
@@ -115,7 +125,7 @@ def assemble(
     return engine, baseline
 
 
-def _of_slots(site: Site) -> Environment:
+def _of_slots(site: Bench) -> Environment:
     wanted, run = site.settings.workspace, site.settings.run
     needed = wanted.ports * run.parallel
     first = wanted.first_port or first_port(site.repo.project, needed)

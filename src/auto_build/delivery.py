@@ -15,9 +15,11 @@ from auto_build.core.conservation import describe
 from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import Landed, RunState
+from auto_build.core.transitions import apply
 from auto_build.core.view import View, build_view
 from auto_build.errors import NotReady
 from auto_build.git.conservation import find_lost
+from auto_build.git.evidence import forget_line
 from auto_build.git.landing import (
     BRANCHES,
     DISCARDED,
@@ -30,6 +32,7 @@ from auto_build.git.landing import (
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Conflict, Repo, git_environment, ref_part
 from auto_build.git.worktree import KEPT, Worktrees
+from auto_build.groundwork import find_settled
 from auto_build.history import load_state
 from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
@@ -180,6 +183,8 @@ class Build:
                 nothing was changed.
         """
         with RunLock.acquire(self.workspace.state_dir, self.spec.name):
+            state, _ = self.require_begun()
+            await self.settle(state)
             _, view = self.require_begun()
             if not view.finished and not partial:
                 raise _not_finished(view)
@@ -193,13 +198,20 @@ class Build:
             result = await self._merged(staging, user, name)
             files = await self._require_free(user, result)
             await self._move_user(result)
-            self._record(ev.RunMerged(name, result))
+            self.record(ev.RunMerged(name, result))
             kept = ""
             if branch is None:
                 kept = f"{self.short_branch} was left in place: you are on no branch"
             elif not partial:
                 kept = await self._remove_staging(staging)
             return Merged(name, result, result == staging, files, kept)
+
+    async def settle(self, state: RunState) -> RunState:
+        """Return how the build stands, an undo or redo that was cut off accounted for."""
+        for event in await find_settled(self.repo, self.branch, state):
+            self.record(event)
+            state = apply(state, event)
+        return state
 
     async def discard(self) -> Discarded:
         """Throw staging away; its last state, unsaved changes included, is pinned first.
@@ -219,10 +231,11 @@ class Build:
             await self._tidy_slots(head)
             if await self._is_ours():
                 await self.worktrees.remove(self.worktrees.staging_path)
+            await forget_line(self.repo, self.spec.name)
             await self.repo.delete_ref(self.branch, head)
             Inbox(self.workspace.state_dir, self.spec.name).take()  # wishes die with the build
             if state:
-                self._record(ev.RunDiscarded(pin))
+                self.record(ev.RunDiscarded(pin))
                 self._reset_plan(state)
             return Discarded(self.spec.name, pin)
 
@@ -403,7 +416,8 @@ class Build:
             )
         return state, build_view(self.spec.name, state, times)
 
-    def _record(self, event: ev.Event) -> None:
+    def record(self, event: ev.Event) -> None:
+        """Journal one event; the run lock must be held."""
         with Journal.open(self.workspace.state_dir, self.spec.name) as journal:
             journal.append(event)
 

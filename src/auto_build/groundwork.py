@@ -3,18 +3,21 @@
 Everything here can be done again at any time; nothing is removed that is not kept elsewhere first.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from auto_build.core.events import Event
+from auto_build.core.events import Event, RevisionLanded, RevisionVoided
+from auto_build.core.evidence import Landings, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import begin, take_in
 from auto_build.core.state import Landed, Running, RunState
+from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
+from auto_build.git.evidence import base_of, mend_pins, read_signed
 from auto_build.git.landing import Label, branch_of, pins_of, salvage
-from auto_build.git.parse import Commit, Landing
+from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
 from auto_build.policy.paths import SPECS
@@ -55,6 +58,8 @@ class Groundwork:
         head = await self.repo.find_commit(self.branch)
         if head is None:
             head = await self._last_head(state, base)
+            if head == base:
+                await self.repo.create_ref(base_of(self.spec), base)
             await self.repo.create_ref(self.branch, head)
         staging = await self.worktrees.require_staging(self.branch)
         if behind := await self.worktrees.sync_view(staging, head, head):
@@ -98,24 +103,37 @@ class Groundwork:
     async def find_news(self, state: RunState | None, file: PlanFile) -> tuple[Event, ...]:
         """Return the events that say what the plan file and git know and the journal does not."""
         head = await self.repo.require_commit(self.branch)
-        landings = await self.repo.landings(self.spec, head)
-        landed = _latest(landings)
+        landings = await read_signed(self.repo, self.spec, head)
+        found = Landings.read(landings)
+        landed, undone = _last(found.standing), _last(found.undone)
         attempts = _highest(landings, await self.repo.refs(pins_of(self.spec)), file.plan.chunks)
         if state is None or state.discarded:
             base = await self.repo.merge_base(head, await self.repo.require_user_head()) or head
-            known = {chunk: commit for chunk, commit in landed.items() if chunk in file.plan.chunks}
-            return begin(file, base=base, landed=known, attempts=attempts)
+            known, gone = (
+                {chunk: commit for chunk, commit in found.items() if chunk in file.plan.chunks}
+                for found in (landed, undone)
+            )
+            await mend_pins(self.repo, self.spec, {**known, **gone}.items())
+            return begin(file, base=base, landed=known, attempts=attempts, undone=gone)
+        settled = await find_settled(self.repo, self.branch, state)
+        for event in settled:
+            state = apply(state, event)
         present = await self._present(state, head, landed)
-        return take_in(state, file, landed=present, attempts=attempts)
+        gone = {chunk: commit for chunk, commit in undone.items() if chunk not in state.chunks}
+        await mend_pins(self.repo, self.spec, {**undone, **present}.items())
+        news = take_in(state, file, landed=present, attempts=attempts, undone=gone)
+        return (*settled, *news)
 
     async def _present(
         self, state: RunState, head: Commit, landed: Mapping[ChunkId, str]
-    ) -> dict[ChunkId, str]:
+    ) -> dict[ChunkId, Commit]:
         """Return the landed chunks whose commits staging contains, those new to the plan too."""
-        found = {chunk: commit for chunk, commit in landed.items() if chunk not in state.chunks}
+        found = {
+            chunk: Commit(commit) for chunk, commit in landed.items() if chunk not in state.chunks
+        }
         for chunk, now in state.chunks.items():
             if isinstance(now, Landed) and (await self.repo.is_ancestor(Commit(now.commit), head)):
-                found[chunk] = now.commit
+                found[chunk] = Commit(now.commit)
         return found
 
     async def _require_room(self) -> None:
@@ -129,19 +147,30 @@ class Groundwork:
             )
 
 
-def _latest(landings: Iterable[Landing]) -> dict[ChunkId, str]:
-    found: dict[ChunkId, str] = {}
-    for landing in landings:  # newest first
-        found.setdefault(ChunkId(landing.chunk), landing.commit)
-    return found
+async def find_settled(
+    repo: Repo, branch: str, state: RunState
+) -> tuple[RevisionLanded | RevisionVoided, ...]:
+    """Return what became of an undo or redo that was meant when its coordinator was killed."""
+    head = await repo.find_commit(branch)
+    if state.revision is None or head is None:
+        return ()
+    if await repo.is_ancestor(Commit(state.revision.candidate), head):
+        return (RevisionLanded(),)
+    return (RevisionVoided(head),)
+
+
+def _last(landings: Mapping[str, Sequence[Signed]]) -> dict[ChunkId, Commit]:
+    return {
+        ChunkId(chunk): Commit(several[-1].commit) for chunk, several in landings.items() if several
+    }
 
 
 def _highest(
-    landings: Iterable[Landing], pins: Iterable[str], chunks: Iterable[ChunkId]
+    landings: Iterable[Signed], pins: Iterable[str], chunks: Iterable[ChunkId]
 ) -> dict[ChunkId, int]:
     """Return the highest attempt number that each chunk was landed or pinned with."""
     by_part = {ref_part(chunk): chunk for chunk in chunks}
-    used = [(ChunkId(landing.chunk), landing.attempt) for landing in landings]
+    used = [(ChunkId(one.chunk), one.number) for one in landings if one.chunk]
     for pin in pins:
         *_, part, attempt = pin.split("/")
         plain = attempt.partition("-")[0]

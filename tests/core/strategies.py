@@ -12,8 +12,9 @@ from auto_build.core.claims import Claim
 from auto_build.core.commands import Effect, Gate, Land, Repair, Resume, StartAttempt, Withdraw
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan, find_flaws
 from auto_build.core.reconcile import is_admissible
+from auto_build.core.revision import taken_out, under_way
 from auto_build.core.scheduler import decide, lost
-from auto_build.core.state import Gating, RunState
+from auto_build.core.state import Gating, Passed, RunState
 from auto_build.core.transitions import apply, start
 from auto_build.core.usage import CostSource, Usage
 
@@ -80,6 +81,17 @@ def to_resolve(chunk: ChunkId, *paths: str) -> ev.CandidateConflicted:
 def landed(chunk: ChunkId) -> ev.CandidateLanded:
     """Return the fact that a candidate is in staging."""
     return ev.CandidateLanded(chunk, CANDIDATE)
+
+
+def undoing(*chunks: ChunkId, checks: tuple[ev.CheckResult, ...] = ()) -> ev.RevisionPassed:
+    """Return the fact that landed chunks are meant to be taken out."""
+    landings = dict.fromkeys(chunks, CANDIDATE)
+    return ev.RevisionPassed(ev.Revision.UNDO, landings, "undo", HEAD, checks)
+
+
+def redoing(*chunks: ChunkId) -> ev.RevisionPassed:
+    """Return the fact that undone chunks are meant to come back."""
+    return ev.RevisionPassed(ev.Revision.REDO, dict.fromkeys(chunks, "new"), "new", "undo")
 
 
 # --- runs, step by step --------------------------------------------------------------------------
@@ -250,6 +262,8 @@ def _interrupt(chance: Random, build: Build) -> None:
             for event in lost(build.state):
                 build.record(event)
             build.under_way.clear()
+            if chance.random() < 0.3:
+                _undo(build, one)
             build.record(_bounds(chance, build.slots))
         case "pause":
             build.wish(ev.RunPaused("log in again"))
@@ -257,6 +271,15 @@ def _interrupt(chance: Random, build: Build) -> None:
             build.wish(ev.ChunkReset(one, "again"))
         case _:
             build.wish(ev.ChunkSkipped(one, "done by hand"))
+
+
+def _undo(build: Build, one: ChunkId) -> None:
+    """Take a chunk out of staging between two sessions, as far as that is allowed."""
+    gone = taken_out(build.state, (one,))
+    in_doubt = any(isinstance(now, Passed) for now in build.state.chunks.values())
+    if gone and not in_doubt and not under_way(build.state, gone):
+        build.record(undoing(*gone))
+        build.record(ev.RevisionLanded())
 
 
 def _bounds(chance: Random, slots: int) -> ev.SessionOpened:

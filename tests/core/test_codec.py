@@ -68,12 +68,19 @@ FLAKY = ev.CheckResult(
 STOPPED = ev.CheckResult("make", passed=False, code=None, seconds=900.0)
 EVENTS: list[ev.Event] = [
     ev.RunStarted(PLAN, "base", landed={A: "c0ffee"}, attempts={A: 3}),
+    ev.RunStarted(PLAN, "base", undone={A: "c0ffee"}),
     ev.SessionOpened(3, 2, retries=2, max_cost=10.0, chunk_cost=2.5),
     *(ev.SessionClosed(ending) for ending in ev.Ending),
     ev.PlanChanged(PLAN, attempts={A: 1}),
     ev.BaseChecked("head", (RED, FLAKY)),
     ev.QueuePaced(ahead=True, agent_s=60.5, gate_s=30.0, slots=4),
     ev.RunPaused("lunch"),
+    *(
+        ev.RevisionPassed(revision, {A: "c0ffee"}, "candidate", "head", (RED,))
+        for revision in ev.Revision
+    ),
+    ev.RevisionLanded("the worktree is dirty"),
+    ev.RevisionVoided("head"),
     ev.RunMerged("main", "c0ffee"),
     ev.RunDiscarded("refs/auto-build/discarded/1"),
     ev.Steered("use the new API", to=A),

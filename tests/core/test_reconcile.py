@@ -13,10 +13,10 @@ from auto_build.core import events as ev
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile, read_plan, write_statuses
 from auto_build.core.reconcile import begin, describe_change, is_admissible, take_in
-from auto_build.core.state import Landed, Pending, Queued, RunState, Skipped
+from auto_build.core.state import Landed, Pending, Queued, RunState, Skipped, Undone
 from auto_build.core.transitions import replay
 from auto_build.core.view import plan_notes
-from tests.core.strategies import captured, land, passed, play
+from tests.core.strategies import captured, land, passed, play, undoing
 
 A, B, C = ChunkId("a"), ChunkId("b"), ChunkId("c")
 COMMIT = "c" * 40
@@ -88,6 +88,50 @@ def test_what_the_file_says_is_done_is_skipped_where_no_commit_shows_it(status: 
 @pytest.mark.parametrize("status", ["in_progress", "failed", "blocked"])
 def test_what_an_earlier_tool_left_unfinished_is_begun_anew(status: str) -> None:
     assert started(plan_file("a", a=status)).chunks == {A: Pending()}
+
+
+def test_what_git_says_was_undone_is_neither_begun_nor_taken_as_done() -> None:
+    file = plan_file("a", "b", a="completed")
+    news = begin(file, base="base", landed={}, attempts={A: 2}, undone={A: COMMIT})
+    assert replay_of(news).chunks == {A: Undone(Landed(2, COMMIT)), B: Pending()}
+
+
+# --- an undone chunk -----------------------------------------------------------------------------
+
+
+def undone(file: PlanFile) -> RunState:
+    """Return a run in which a landed and was undone."""
+    run = land(play(started(file), given_to_agent(A)), A)
+    return play(run, undoing(A), ev.RevisionLanded())
+
+
+def test_the_plan_file_neither_restarts_nor_skips_what_was_undone() -> None:
+    file = plan_file("a", "b")
+    state = undone(file)
+    before = land(play(started(file), given_to_agent(A)), A)
+    for left in (written(file, state), written(file, before)):  # the latter by a kill
+        assert taken_in(state, left) == (state, [])
+
+
+@pytest.mark.parametrize(
+    ("word", "after"),
+    [
+        ("pending", Pending(1)),
+        ("completed", Skipped(1, "marked as done in the plan file")),
+    ],
+)
+def test_what_somebody_writes_for_an_undone_chunk_counts(
+    word: str, after: Pending | Skipped
+) -> None:
+    file = plan_file("a", "b")
+    state, _ = taken_in(undone(file), written(file, undone(file), a=word))
+    assert state.chunks[A] == after
+
+
+def test_a_chunk_new_to_the_plan_that_git_says_was_undone_is_not_begun() -> None:
+    state = started(plan_file("b"))
+    news = take_in(state, plan_file("a", "b"), landed={}, attempts={A: 1}, undone={A: COMMIT})
+    assert play(state, *news).chunks[A] == Undone(Landed(1, COMMIT))
 
 
 # --- nothing changed -----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from auto_build.core.state import (
     Running,
     RunState,
     SetAside,
+    Undone,
 )
 from tests.core.strategies import (
     CANDIDATE,
@@ -122,7 +123,7 @@ def test_there_is_always_something_to_do_or_the_end_is_explained(build: Build) -
 def _is_explained(state: RunState, slots: int) -> bool:
     stuck = blocked(state)
     return bool(state.paused or state.halt or out_of_money(state, slots=slots)) or all(
-        isinstance(now, Done | Failed) or one in stuck for one, now in state.chunks.items()
+        isinstance(now, Done | Failed | Undone) or one in stuck for one, now in state.chunks.items()
     )
 
 
@@ -132,7 +133,7 @@ def test_a_blocked_chunk_names_the_failed_ones_behind_it(build: Build) -> None:
     for one, roots in blocked(build.state).items():
         assert roots
         assert all(isinstance(build.state.chunks[root], Failed) for root in roots)
-        assert not isinstance(build.state.chunks[one], Done | Failed)
+        assert not isinstance(build.state.chunks[one], Done | Failed | Undone)
 
 
 @some_runs

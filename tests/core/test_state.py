@@ -12,7 +12,16 @@ from auto_build.core import events as ev
 from auto_build.core.claims import Claim
 from auto_build.core.codec import decode_event, encode_event
 from auto_build.core.plan import ChunkId, Plan
-from auto_build.core.state import Failed, Gating, Landed, Pending, Queued, RunState, Skipped
+from auto_build.core.state import (
+    Failed,
+    Gating,
+    Landed,
+    Pending,
+    Queued,
+    RunState,
+    Skipped,
+    Undone,
+)
 from auto_build.core.transitions import IllegalTransition, apply, replay, start
 from auto_build.core.usage import Usage
 from tests.core.strategies import (
@@ -32,7 +41,9 @@ from tests.core.strategies import (
     passed,
     phase,
     play,
+    redoing,
     rejected,
+    undoing,
 )
 
 A, B, C = ChunkId("a"), ChunkId("b"), ChunkId("c")
@@ -129,6 +140,7 @@ MOVES = {
     "landed": set(),
     "skipped": set(),
     "failed": set(),
+    "undone": set(),
 }
 WORDS_FROM_OUTSIDE = {"ChunkReset", "ChunkSkipped", "UsageReported"}
 
@@ -140,6 +152,7 @@ def _in_each_state() -> dict[str, RunState]:
     gating = play(queued, ev.GateStarted(A))
     green = play(gating, passed(A))
     landing = play(green, ev.LandStarted(A))
+    in_staging = play(landing, landed(A))
     return {
         "pending": pending,
         "set aside": play(gating, conflicted(A, "a")),
@@ -150,7 +163,8 @@ def _in_each_state() -> dict[str, RunState]:
         "rejected": play(gating, rejected(A)),
         "passed": green,
         "landing": landing,
-        "landed": play(landing, landed(A)),
+        "landed": in_staging,
+        "undone": play(in_staging, undoing(A), ev.RevisionLanded()),
         "skipped": play(pending, ev.ChunkSkipped(A, "by hand")),
         "failed": play(running, ev.AttemptEnded(A, ev.Outcome.NO_CHANGE, "")),
     }
@@ -311,3 +325,65 @@ def test_a_merged_run_that_goes_on_is_not_merged_any_more() -> None:
 def test_a_chunk_that_ended_gives_its_slot_back() -> None:
     run = play(two_at_work(), ev.AttemptEnded(A, ev.Outcome.CRASHED, ""))
     assert list(run.live) == [B]
+
+
+# --- undo and redo -------------------------------------------------------------------------------
+
+
+def test_what_is_undone_is_free_and_comes_back_as_it_was() -> None:
+    run = land(two_at_work(), A, B)
+    was = run.chunks[A]
+    assert isinstance(was, Landed)
+    undone = play(run, undoing(A), ev.RevisionLanded())
+    assert undone.chunks == {A: Undone(was), B: run.chunks[B]}
+    assert undone.live == {}
+    assert undone.revision is None
+    back = play(undone, redoing(A), ev.RevisionLanded())
+    assert back.chunks == {A: Landed(was.attempts, "new"), B: run.chunks[B]}
+
+
+def test_what_is_undone_is_begun_again_on_somebodys_word_and_counts_on() -> None:
+    run = play(land(two_at_work(), A, B), undoing(A), ev.RevisionLanded())
+    assert play(run, ev.ChunkReset(A, "asked for")).chunks[A] == Pending(1)
+
+
+def test_an_undo_that_was_only_meant_changes_no_chunk() -> None:
+    run = land(two_at_work(), A, B)
+    meant = play(run, undoing(A))
+    assert meant.chunks == run.chunks
+    assert play(meant, ev.RevisionVoided(HEAD)) == run
+
+
+def test_what_the_gate_knows_after_an_undo_is_what_was_seen_then() -> None:
+    old = ev.CheckResult("old", passed=True, code=0, seconds=1.0)
+    red = ev.CheckResult("make", passed=True, code=1, seconds=1.0, failed=("t",))
+    run = play(land(two_at_work(), A, B), ev.BaseChecked(HEAD, (old, red)))
+    run = play(run, undoing(A, checks=(red,)), ev.RevisionLanded())
+    assert dict(run.gate.standing) == {"make": red.standing}
+
+
+def test_an_undone_run_is_not_merged_any_more() -> None:
+    run = play(land(two_at_work(), A, B), ev.RunMerged("main", "c0ffee"))
+    assert play(run, undoing(A), ev.RevisionLanded()).merged is None
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (ev.RevisionLanded(),),
+        (ev.RevisionVoided(HEAD),),
+        (undoing(A), undoing(B)),
+        (redoing(A),),
+        (undoing(C),),
+    ],
+    ids=["nothing meant", "nothing to void", "two at once", "not undone", "no such chunk"],
+)
+def test_only_what_can_be_undone_or_redone_is(events: tuple[ev.Event, ...]) -> None:
+    with pytest.raises(IllegalTransition):
+        play(land(two_at_work(), A, B), *events)
+
+
+def test_a_run_starts_with_what_git_says_was_undone() -> None:
+    plan = Plan("again", (phase("p", chunk("a")),))
+    run = start(ev.RunStarted(plan, BASE, undone={A: "c0ffee"}, attempts={A: 2}))
+    assert run.chunks == {A: Undone(Landed(2, "c0ffee"))}

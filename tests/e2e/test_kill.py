@@ -1,5 +1,6 @@
 """Kill the coordinator anywhere: the next run goes on, and every chunk lands exactly once."""
 
+import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from auto_build.delivery import Build
+from auto_build.verifying import Verified, verify
 from tests.e2e.project import (
+    SPEC,
     Driver,
     Project,
     append,
@@ -80,7 +84,12 @@ def _moments() -> Iterator[tuple[str, int, float]]:
 MOMENTS = list(_moments())
 
 
+async def _verified(project: Project) -> Verified:
+    return await verify(await Build.open(project.path, SPEC))
+
+
 def _check_whole(project: Project) -> None:
+    assert asyncio.run(_verified(project)).findings == ()
     assert sorted(project.landings()) == sorted(CHUNKS)
     tree = project.tree()
     assert {path: tree[path] for path in WHOLE} == WHOLE

@@ -39,6 +39,7 @@ WAYS = Ways(
     merge="auto-build merge 001",
     logs="auto-build logs 001",
     retry="auto-build retry 001",
+    redo="auto-build redo --spec 001",
 )
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;title\x07[bold]x[/bold]\r\n\x9b2Jnext\u202eline\x00\udcff"
 
@@ -280,6 +281,12 @@ def every_kind(story: Story) -> Iterator[ev.Event]:
     yield from (ev.GateStarted(A), ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A))
     yield from (ev.LandLost(A), ev.LandStarted(A), ev.LandingVoided(A, "h"))
     yield from (ev.ChunkReset(A, "asked for"), ev.ChunkSkipped(A, "not needed"))
+    landing = {A: "d" * 40}
+    yield from (ev.ChunkReset(A, "asked for"), ev.AttemptStarted(A, 2, 1))
+    yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A))
+    yield from (ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A), ev.CandidateLanded(A, "d"))
+    for end in (ev.RevisionVoided("h"), ev.RevisionLanded()):
+        yield from (ev.RevisionPassed(ev.Revision.UNDO, landing, "e", "h"), end)
     yield from (ev.SessionClosed(ev.Ending.DONE), ev.RunMerged("main", "f" * 40))
     yield ev.RunDiscarded("refs/kept")
 
@@ -536,6 +543,17 @@ def test_a_failure_is_told_with_its_reason_its_victims_and_what_to_type(story: S
     for command in ("logs 001 1-2", "retry 001 1-2", "run 001"):
         assert f"  auto-build {command}\n" in text
     assert not re.search(r"✓ finished|all done|merge 001", text)
+
+
+def test_a_build_with_an_undone_chunk_says_how_it_comes_back(story: Story) -> None:
+    for one in (A, B, C, D):
+        story.start(one).land(one)
+    undo = ev.RevisionPassed(ev.Revision.UNDO, {D: "d" * 40}, "e", "h")
+    story.tell(undo, ev.RevisionLanded())
+    text = seen(summary(story.view, WAYS))
+    assert "3 of 4 chunks landed, 1 undone" in text
+    assert "auto-build redo --spec 001 2-1" in text
+    assert "■ not finished" in text
 
 
 def test_an_interrupted_build_goes_on_with_the_same_command(story: Story) -> None:

@@ -15,6 +15,7 @@ def subcommand_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
         merge=f"auto-build merge {spec}",
         logs=f"auto-build logs {spec}",
         retry=f"auto-build retry {spec}",
+        redo=f"auto-build redo --spec {spec}",
     )
 
 
@@ -27,6 +28,7 @@ def launcher_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
         merge=f"{start} --spec {spec} --merge",
         logs=f"{start} logs {spec}",
         retry=f"{start} retry {spec}",
+        redo=f"{start} redo --spec {spec}",
     )
 
 

@@ -35,6 +35,13 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
 
 
+class Revision(StrEnum):
+    """What is done to chunks that have landed, between runs."""
+
+    UNDO = "undo"
+    REDO = "redo"
+
+
 class Ending(StrEnum):
     """How a session of the coordinator ended."""
 
@@ -92,13 +99,15 @@ class RunStarted:
     """A build of `plan` begins on `base`.
 
     `landed` maps chunks to commits already in the base or in staging that carry this spec's
-    trailers; `attempts` holds the highest attempt number pinned earlier, so that no pin is re-used.
+    trailers, `undone` those whose landings were taken out there; `attempts` holds the highest
+    attempt number pinned earlier, so that no pin is re-used.
     """
 
     plan: Plan
     base: str
     landed: Mapping[ChunkId, str] = field(default_factory=dict)
     attempts: Mapping[ChunkId, int] = field(default_factory=dict)
+    undone: Mapping[ChunkId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +159,14 @@ class SessionClosed:
 class PlanChanged:
     """The plan file was edited between sessions.
 
-    `attempts` and `landed` are as in `RunStarted`, for chunks that the plan did not have before.
+    `attempts`, `landed` and `undone` are as in `RunStarted`, for chunks that the plan did not have
+    before.
     """
 
     plan: Plan
     attempts: Mapping[ChunkId, int] = field(default_factory=dict)
     landed: Mapping[ChunkId, str] = field(default_factory=dict)
+    undone: Mapping[ChunkId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,35 @@ class RunPaused:
     """No agent is started any more in this session; what is under way goes on to its end."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionPassed:
+    """`candidate` (on top of `head`) is green, and staging is meant to move there: the intent.
+
+    An undo takes the landings out of staging, which are the commits in `landings`; a redo brings
+    chunks back, as those commits. `checks` is how the suite of what there is then stands.
+    """
+
+    revision: Revision
+    landings: Mapping[ChunkId, str]
+    candidate: str
+    head: str
+    checks: tuple[CheckResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLanded:
+    """Staging's head is or contains what was meant; `view` says why the worktree is behind."""
+
+    view: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionVoided:
+    """What was meant did not come about, and will not: staging's head is `head`."""
+
+    head: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +522,9 @@ RunEvent = (
     | QueuePaced
     | PlanChanged
     | RunPaused
+    | RevisionPassed
+    | RevisionLanded
+    | RevisionVoided
     | RunMerged
     | RunDiscarded
     | Steered

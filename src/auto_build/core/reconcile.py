@@ -6,6 +6,7 @@ last wrote it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from auto_build.core import events as ev
@@ -13,9 +14,10 @@ from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.planfile import PlanFile
 from auto_build.core.scheduler import lost
-from auto_build.core.state import Done, Landed, Live, Parked, Pending, RunState
+from auto_build.core.state import Done, Landed, Live, Parked, Pending, RunState, Undone
 from auto_build.core.transitions import apply, start
 
+NOTHING: Final[Mapping[ChunkId, str]] = MappingProxyType({})
 _DONE: Final = frozenset({FileStatus.COMPLETED, FileStatus.SKIPPED})
 
 
@@ -25,6 +27,7 @@ def begin(
     base: str,
     landed: Mapping[ChunkId, str],
     attempts: Mapping[ChunkId, int],
+    undone: Mapping[ChunkId, str] = NOTHING,
 ) -> tuple[ev.Event, ...]:
     """Return the events that begin a build from a plan file.
 
@@ -33,8 +36,9 @@ def begin(
         base: the commit that the build starts from.
         landed: chunks whose commits git already has, in the base or in staging.
         attempts: the highest attempt number pinned for each chunk.
+        undone: chunks whose landings were taken out of staging.
     """
-    started = ev.RunStarted(file.plan, base, dict(landed), dict(attempts))
+    started = ev.RunStarted(file.plan, base, dict(landed), dict(attempts), dict(undone))
     state = start(started)
     return (started, *_marked_done(state, file, state.chunks))
 
@@ -45,6 +49,7 @@ def take_in(
     *,
     landed: Mapping[ChunkId, str],
     attempts: Mapping[ChunkId, int],
+    undone: Mapping[ChunkId, str] = NOTHING,
 ) -> tuple[ev.Event, ...]:
     """Return the events that account for what happened since the last session.
 
@@ -56,7 +61,10 @@ def take_in(
         fresh = {
             chunk: landed[chunk] for chunk in file.plan.chunks if chunk in landed.keys() - known
         }
-        found.append(ev.PlanChanged(file.plan, dict(attempts), fresh))
+        gone = {
+            chunk: undone[chunk] for chunk in file.plan.chunks if chunk in undone.keys() - known
+        }
+        found.append(ev.PlanChanged(file.plan, dict(attempts), fresh, gone))
     for event in found:
         state = apply(state, event)
     added = [chunk for chunk in state.chunks if chunk not in known and chunk not in file.edited]
@@ -117,5 +125,5 @@ def _marked_done(
     state: RunState, file: PlanFile, among: Iterable[ChunkId]
 ) -> Iterator[ev.ChunkSkipped]:
     for chunk in among:
-        if file.statuses[chunk] in _DONE and not isinstance(state.chunks[chunk], Done):
+        if file.statuses[chunk] in _DONE and not isinstance(state.chunks[chunk], Done | Undone):
             yield ev.ChunkSkipped(chunk, "the plan file says it is done; no commit shows it")

@@ -28,6 +28,7 @@ from auto_build.core.state import (
     Running,
     RunState,
     SetAside,
+    Undone,
 )
 from auto_build.core.transitions import apply
 
@@ -83,7 +84,10 @@ def lost(state: RunState) -> tuple[ev.Event, ...]:
 
 
 def blocked(state: RunState) -> Mapping[ChunkId, tuple[ChunkId, ...]]:
-    """Return the chunks that can never start as things stand, with the failed ones behind it."""
+    """Return the chunks that can never start as things stand, with who keeps them from it.
+
+    Those are chunks that failed, or were undone.
+    """
     roots: dict[ChunkId, tuple[ChunkId, ...]] = {}
     for chunk in state.chunks:
         if isinstance(state.chunks[chunk], Pending | SetAside) and (
@@ -207,7 +211,7 @@ def _let_through(state: RunState, chunk: ChunkId, upstream: ChunkId) -> bool:
         return True
     if upstream in state.plan.needs[chunk]:
         return False
-    return isinstance(now, Failed) or (
+    return isinstance(now, Failed | Undone) or (
         isinstance(now, Pending | SetAside) and bool(_failed_above(state, upstream))
     )
 
@@ -234,7 +238,9 @@ def _failed_above(state: RunState, chunk: ChunkId) -> tuple[ChunkId, ...]:
             seen.add(one)
             todo.extend(state.plan.needs[one])
     return tuple(
-        one for one in state.chunks if one in seen and isinstance(state.chunks[one], Failed)
+        one
+        for one in state.chunks
+        if one in seen and isinstance(state.chunks[one], Failed | Undone)
     )
 
 

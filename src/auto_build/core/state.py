@@ -220,6 +220,23 @@ class Landed:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """It had landed as `was`, and was taken out of staging; it is not begun again by itself."""
+
+    was: Landed
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made."""
+        return self.was.attempts
+
+    @property
+    def commit(self) -> str:
+        """The landing that was undone."""
+        return self.was.commit
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """Taken as done on somebody's word."""
 
@@ -240,7 +257,7 @@ class Failed:
 Stacked = Gating | Passed | Landing
 Live = Running | Parked | Queued | Stacked | Rejected
 Done = Landed | Skipped
-ChunkState = Pending | SetAside | Live | Done | Failed
+ChunkState = Pending | SetAside | Live | Done | Failed | Undone
 
 
 @dataclass(frozen=True)
@@ -250,7 +267,8 @@ class RunState:
     `width` is how many agents may be at work, where that is fewer than there are slots; nobody may
     begin before `hold_until`, in seconds since the epoch. `halt` says why nobody can work at all.
     `usage` is what each chunk's conversations have used up; `forgiven` what a chunk had cost, in
-    dollars, when somebody asked for it again.
+    dollars, when somebody asked for it again. `revision` is an undo or redo that was meant and of
+    which nobody knows yet whether it came about.
     """
 
     plan: Plan
@@ -271,7 +289,8 @@ class RunState:
     notes: tuple[ev.Steered, ...] = ()
     merged: ev.RunMerged | None = None
     discarded: bool = False
-    head: str = ""  # the commit that landed last
+    revision: ev.RevisionPassed | None = None
+    head: str = ""  # the commit that landed last, or an undo
     gate: GateBook = field(default_factory=GateBook)
 
     @property

@@ -3,7 +3,7 @@
 `apply` is that table; what it does not name is illegal and raises.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
 from types import MappingProxyType
@@ -32,6 +32,7 @@ from auto_build.core.state import (
     RunState,
     SetAside,
     Skipped,
+    Undone,
     Work,
 )
 from auto_build.core.usage import Usage
@@ -46,16 +47,18 @@ class IllegalTransition(Exception):
 
 def start(event: ev.RunStarted) -> RunState:
     """Return the state that a run begins with."""
-    chunks = {chunk: _first(chunk, event.attempts, event.landed) for chunk in event.plan.chunks}
+    chunks = {chunk: _first(chunk, event) for chunk in event.plan.chunks}
     return RunState(event.plan, event.base, MappingProxyType(chunks))
 
 
-def _first(
-    chunk: ChunkId, attempts: Mapping[ChunkId, int], landed: Mapping[ChunkId, str]
-) -> ChunkState:
+def _first(chunk: ChunkId, event: ev.RunStarted | ev.PlanChanged) -> ChunkState:
     """Return the state of a chunk that a run has not seen before."""
-    tried = attempts.get(chunk, 0)
-    return Landed(tried, landed[chunk]) if chunk in landed else Pending(tried)
+    tried = event.attempts.get(chunk, 0)
+    if chunk in event.landed:
+        return Landed(tried, event.landed[chunk])
+    if chunk in event.undone:
+        return Undone(Landed(tried, event.undone[chunk]))
+    return Pending(tried)
 
 
 def replay(history: Iterable[ev.Event]) -> RunState | None:
@@ -123,6 +126,8 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
             return replace(state, gate=state.gate.chosen(event))
         case ev.RunPaused():
             return replace(state, paused=event.why)
+        case ev.RevisionPassed() | ev.RevisionLanded() | ev.RevisionVoided():
+            return _revise(state, event)
         case ev.RunMerged():
             return replace(state, merged=event)
         case ev.RunDiscarded():
@@ -135,11 +140,54 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
 
 def _change_plan(state: RunState, event: ev.PlanChanged) -> RunState:
     chunks: dict[ChunkId, ChunkState] = {
-        chunk: state.chunks.get(chunk) or _first(chunk, event.attempts, event.landed)
-        for chunk in event.plan.chunks
+        chunk: state.chunks.get(chunk) or _first(chunk, event) for chunk in event.plan.chunks
     }
     queue = tuple(chunk for chunk in state.queue if chunk in chunks)
     return replace(state, plan=event.plan, chunks=MappingProxyType(chunks), queue=queue)
+
+
+def _revise(
+    state: RunState, event: ev.RevisionPassed | ev.RevisionLanded | ev.RevisionVoided
+) -> RunState:
+    """Return the state while an undo or redo is meant, and after it came about or did not."""
+    meant = state.revision
+    match event:
+        case ev.RevisionPassed() if meant is None and all(
+            _may_be_revised(state.chunks.get(chunk), event) for chunk in event.landings
+        ):
+            return replace(state, revision=event)
+        case ev.RevisionVoided() if meant is not None:
+            return replace(state, revision=None)
+        case ev.RevisionLanded() if meant is not None:
+            changed = {
+                chunk: _revised(state.chunks[chunk], commit)
+                for chunk, commit in meant.landings.items()
+            }
+            return replace(
+                state,
+                chunks=MappingProxyType({**state.chunks, **changed}),
+                gate=state.gate.begun(meant.checks),
+                head=meant.candidate,
+                merged=None,
+                revision=None,
+            )
+        case _:
+            raise IllegalTransition(meant, event)
+
+
+def _may_be_revised(now: ChunkState | None, event: ev.RevisionPassed) -> bool:
+    return isinstance(now, Landed if event.revision is ev.Revision.UNDO else Undone)
+
+
+def _revised(now: ChunkState, commit: str) -> ChunkState:
+    """Return where a chunk stands after its landing was undone, or redone as `commit`."""
+    match now:
+        case Landed():
+            return Undone(now)
+        case Undone():
+            return replace(now.was, commit=commit)
+        case _:
+            raise AssertionError("only what landed is undone, and only what is undone comes back")
 
 
 def _queue(queue: tuple[ChunkId, ...], chunk: ChunkId, after: ChunkState) -> tuple[ChunkId, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from auto_build.core import events as ev
 from auto_build.core.dialects import FileStatus
@@ -25,6 +25,7 @@ from auto_build.core.state import (
     RunState,
     SetAside,
     Skipped,
+    Undone,
 )
 from auto_build.core.usage import Usage
 
@@ -45,6 +46,7 @@ class Label(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     BLOCKED = "blocked"
+    UNDONE = "undone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,9 @@ def _note(now: ChunkState, roots: Iterable[ChunkId]) -> dict[str, Any]:
             note["reason"] = f"{now.outcome.value}: {now.reason.partition(chr(10))[0]}"
         case Skipped():
             note["reason"] = now.why
+        case Undone():
+            note["undone"] = now.commit
+            note["reason"] = _UNDONE
         case _ if by:
             note["reason"] = f"blocked by {', '.join(by)}"
         case _:
@@ -263,6 +268,8 @@ def _file_status(now: ChunkState, *, blocked_by: bool) -> FileStatus:
             return FileStatus.COMPLETED
         case Failed():
             return FileStatus.FAILED
+        case Undone():  # neither done nor to be begun: what somebody writes in its place counts
+            return FileStatus.BLOCKED
         case Pending() | SetAside():
             return FileStatus.BLOCKED if blocked_by else FileStatus.PENDING
         case _:
@@ -337,12 +344,14 @@ def _label(  # noqa: C901 - one word for each state
             return Label.SKIPPED
         case Failed():
             return Label.FAILED
+        case Undone():
+            return Label.UNDONE
 
 
 def _reason(state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[ChunkId, ...]]) -> str:
     now = state.chunks[chunk]
     if chunk in stuck:
-        return f"blocked by {', '.join(stuck[chunk])}"
+        return f"blocked by {', '.join(_named(state, one) for one in stuck[chunk])}"
     match now:
         case Pending():
             others = waits_for(state, chunk)
@@ -357,5 +366,14 @@ def _reason(state: RunState, chunk: ChunkId, stuck: Mapping[ChunkId, tuple[Chunk
             return f"{now.outcome.value}: {now.reason}"
         case Skipped():
             return now.why
+        case Undone():
+            return _UNDONE
         case _:
             return ""
+
+
+def _named(state: RunState, chunk: ChunkId) -> str:
+    return f"{chunk} (undone)" if isinstance(state.chunks[chunk], Undone) else chunk
+
+
+_UNDONE: Final = "taken out of staging: redo brings it back, retry has it done again"

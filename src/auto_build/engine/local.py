@@ -100,7 +100,7 @@ class LocalEngine:
             case cmd.Gate():
                 return await self.gate.check(command, state)
             case cmd.Land():
-                return await self.gate.land(command)
+                return await self.gate.land(command, state)
             case _:
                 assert_never(command)
 

@@ -1,4 +1,4 @@
-"""The gate: from pinned work to a commit on staging. The sole writer of the staging branch.
+"""The gate: from pinned work to a commit on staging. During a run, the sole writer of staging.
 
 A candidate is merged off-tree onto staging's head, or onto the one that is to land before it. It
 must pass its own verification, the project's checks and the verifications of all that landed, each
@@ -14,6 +14,7 @@ from auto_build.checks import explain
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim, covers
+from auto_build.core.evidence import write_note
 from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
 from auto_build.core.suite import Check, suite
@@ -24,6 +25,7 @@ from auto_build.gate.conflicts import Conflicts
 from auto_build.gate.entrance import Entrance, Seen
 from auto_build.gate.losses import Complete, Incomplete, Losses
 from auto_build.gate.trials import Trials
+from auto_build.git.evidence import keep_notes, pin_landed
 from auto_build.git.landing import (
     Candidate,
     Label,
@@ -98,8 +100,13 @@ class Gate:
             return replace(verdict, dropped=found.dropped)
         return verdict
 
-    async def land(self, command: cmd.Land) -> ev.CandidateLanded | ev.LandingVoided:
-        """Move staging to a green candidate, unless it is there already or was moved meanwhile."""
+    async def land(
+        self, command: cmd.Land, state: RunState
+    ) -> ev.CandidateLanded | ev.LandingVoided:
+        """Move staging to a green candidate, unless it is there already or was moved meanwhile.
+
+        What its checks came to is noted before that, and its landing pinned after it.
+        """
         candidate, head = Commit(command.candidate), Commit(command.head)
         now = await self.repo.require_commit(self.branch)
         if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
@@ -107,12 +114,20 @@ class Gate:
         if not await self.repo.is_ancestor(candidate, now):
             if command.begun:
                 return ev.LandingVoided(command.chunk, now)
+            await self._note(command.chunk, candidate, state)
             why = f"auto-build: land {command.chunk}"
             if not await self.repo.swap_ref(self.branch, candidate, head, why):
                 now = await self.repo.require_commit(self.branch)
                 return ev.LandingVoided(command.chunk, now)
             now = candidate
+        await pin_landed(self.repo, self.spec, command.chunk, candidate)
         return ev.CandidateLanded(command.chunk, candidate, await self.sync_view(head, now))
+
+    async def _note(self, chunk: ChunkId, candidate: Commit, state: RunState) -> None:
+        landing = state.chunks[chunk]
+        checks = landing.passed.checks if isinstance(landing, Landing) else ()
+        note = write_note(await self.repo.tree_of(candidate), checks)
+        await keep_notes(self.repo, self.spec, {candidate: note})
 
     async def sync_view(self, old: Commit, new: Commit) -> str:
         """Show staging's head in its worktree; return why it stays behind, if it does."""

@@ -51,11 +51,17 @@ class Label:
     attempt: int
     title: str = ""
 
-    def message(self, subject: str) -> str:
-        """Return a commit message with this label's trailers."""
+    @property
+    def heading(self) -> str:
+        """The chunk with its title."""
+        return f"{self.chunk}: {self.title}" if self.title else self.chunk
+
+    def message(self, subject: str, *, head: Commit, work: Commit, tree: Tree) -> str:
+        """Return the message of `work` merged on `head` as `tree`, with trailers that say so."""
         return (
             f"{subject}\n\n{SPEC_TRAILER}: {self.spec}\n"
             f"Auto-Build-Chunk: {self.chunk}\nAuto-Build-Attempt: {self.attempt}\n"
+            f"Auto-Build-Base: {head}\nAuto-Build-Work: {work}\nAuto-Build-Tree: {tree}\n"
         )
 
 
@@ -236,28 +242,29 @@ async def _too_large(
 
 def _subject(label: Label) -> str:
     """Return the message of work that has not landed: without trailers, which mean landed."""
-    return f"{label.chunk}: {label.title}\n" if label.title else f"{label.chunk}\n"
+    return f"{label.heading}\n"
 
 
 async def build_candidate(
     repo: Repo, head: Commit, base: Commit, work: Commit, label: Label
 ) -> Candidate | Conflict:
     """Merge an attempt's work onto staging's head; in conflict, try again commit by commit."""
-    title = f": {label.title}" if label.title else ""
-    message = label.message(f"Land {label.chunk}{title}")
+    subject = f"Land {label.heading}"
     if work == base:  # nothing but a verdict to record
         tree = await repo.tree_of(head)
+        message = label.message(subject, head=head, work=work, tree=tree)
         return Candidate(await repo.commit_tree(tree, [head], message), tree, head, replayed=False)
     merged = await repo.try_merge(head, work)
-    replayed = False
+    brought = work
     if isinstance(merged, Conflict):
         again = await repo.replay(base, work, head)
         if isinstance(again, Conflict):
             return merged
-        work, replayed = again, True
+        brought = again
         merged = await repo.tree_of(again)
-    commit = await repo.commit_tree(merged, [head, work], message)
-    return Candidate(commit, merged, head, replayed)
+    message = label.message(subject, head=head, work=work, tree=merged)
+    commit = await repo.commit_tree(merged, [head, brought], message)
+    return Candidate(commit, merged, head, replayed=brought != work)
 
 
 async def unresolved(repo: Repo, head: Commit, work: Commit, tree: Tree, label: Label) -> Commit:

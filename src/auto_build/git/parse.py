@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NewType
 
+from auto_build.core.evidence import Signed
+
 Commit = NewType("Commit", str)
 Tree = NewType("Tree", str)
 GITLINK: Final = "160000"
@@ -221,6 +223,39 @@ def _landings(text: str, wanted: str) -> Iterator[Landing]:
     ):
         if spec == wanted and chunk and attempt.isdigit():
             yield Landing(Commit(commit), chunk, int(attempt))
+
+
+_SEPARATOR: Final = "\x1f"
+_SAID: Final = ("Spec", "Chunk", "Attempt", "Base", "Work", "Tree", "Undo", "Redo")
+LINE_FORMAT: Final = "--format=%H%x00%P%x00%T%x00%s%x00" + "".join(
+    f"%(trailers:key=Auto-Build-{key},valueonly,separator=%x1f)%x00" for key in _SAID
+)
+
+
+def parse_line(text: str) -> tuple[Signed, ...]:
+    """Read commits with their trailers from a log written with `LINE_FORMAT`."""
+    fields = [field.strip("\n") for field in text.split("\0")]
+    width = 4 + len(_SAID)
+    rows = (fields[at : at + width] for at in range(0, len(fields) - width + 1, width))
+    return tuple(_signed(*row) for row in rows)
+
+
+def _signed(commit: str, parents: str, tree: str, subject: str, *said: str) -> Signed:
+    spec, chunk, attempt, base, work, said_tree, undo, redo = said
+    return Signed(
+        commit=commit,
+        parents=tuple(parents.split()),
+        tree=tree,
+        subject=subject,
+        spec=spec,
+        chunk=chunk,
+        attempt=attempt,
+        base=base,
+        work=work,
+        said_tree=said_tree,
+        undo=tuple(undo.split(_SEPARATOR)) if undo else (),
+        redo=redo,
+    )
 
 
 def parse_worktrees(text: str) -> tuple[WorktreeEntry, ...]:

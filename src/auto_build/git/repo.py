@@ -417,6 +417,10 @@ class Repo:
             return made.tree
         return Conflict(made.paths, made.tree, made.stages, made.said)
 
+    async def make_tree(self, entries: str) -> Tree:
+        """Make a tree object from entries in the form of `ls-tree -z`."""
+        return Tree((await self.git("mktree", "-z", stdin=entries)).stdout.strip())
+
     async def commit_tree(
         self,
         tree: Tree,

@@ -160,7 +160,7 @@ def _cost(view: View) -> str:
 
 
 def _numbers(view: View) -> str:
-    troubled = numbers(view, Label.FAILED, Label.BLOCKED, Label.SET_ASIDE)
+    troubled = numbers(view, Label.FAILED, Label.UNDONE, Label.BLOCKED, Label.SET_ASIDE)
     return " · ".join([f"{view.done} of {len(view.rows)} done", *troubled])
 
 
@@ -169,7 +169,7 @@ def _bar(view: View, room: int) -> list[tuple[str, str]]:
     shares = (
         (view.done, "█", "green"),
         (view.count(*_UNDER_WAY), "▒", "cyan"),
-        (view.count(Label.FAILED, Label.BLOCKED), "✗", "red"),
+        (view.count(Label.FAILED, Label.BLOCKED, Label.UNDONE), "✗", "red"),
         (len(view.rows), "░", "dim"),
     )
     parts, total, used = [], 0, 0

@@ -57,6 +57,7 @@ _CONFLICT: Final = Mark("↷", "conflict", "yellow")
 _ASIDE: Final = "set aside, runs alone at the end"
 _LANDING: Final = Mark("▲", "landing", "dim")
 _MOVED: Final = Mark("↷", "moved", "yellow")
+_REVISED: Final = Mark("↶", "revised", "yellow")
 _BEHIND: Final = Mark("!", "behind", "yellow")
 _BLOCKS: Final = Mark("!", "blocks", "red")
 _LEFT_OUT: Final = Mark("!", "left out", "yellow")
@@ -140,6 +141,18 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:  # noqa: C901 - what is s
             return _paced(event)
         case ev.RunPaused():
             return Line(_PAUSED, "", f"no agent is started any more: {event.why}")
+        case ev.RevisionPassed():
+            what = (
+                f"{event.revision.value} {listed(list(event.landings))}, as {event.candidate[:10]}"
+            )
+            return Line(_GREEN, "", f"{_answers(event.checks)}: {what}", quiet=True)
+        case ev.RevisionLanded():
+            behind = f"; the staging worktree does not show it: {event.view}" if event.view else ""
+            return Line(
+                _REVISED, "", f"staging was changed between runs: {_standing(view)}{behind}"
+            )
+        case ev.RevisionVoided():
+            return Line(_LOST, "", "before an undo or redo came about: staging is as it was")
         case ev.RunMerged():
             return Line(_MERGED, "", f"into {event.branch} at {event.commit[:10]}")
         case ev.RunDiscarded():
@@ -216,7 +229,7 @@ def _size(plan: Plan) -> str:
 
 def _standing(view: View) -> str:
     done = f"{view.done} of {counted(len(view.rows), 'chunk')} done"
-    return ", ".join([done, *numbers(view, Label.FAILED, Label.BLOCKED)])
+    return ", ".join([done, *numbers(view, Label.FAILED, Label.UNDONE, Label.BLOCKED)])
 
 
 def _closing(event: ev.SessionClosed, view: View) -> Mark:

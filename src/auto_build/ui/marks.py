@@ -35,6 +35,7 @@ MARKS: Final[Mapping[Label, Mark]] = MappingProxyType(
         Label.SKIPPED: Mark("-", "skipped", "dim"),
         Label.FAILED: Mark("✗", "failed", "bold red"),
         Label.BLOCKED: Mark("!", "blocked", "red"),
+        Label.UNDONE: Mark("↶", "undone", "yellow"),
     }
 )
 IDLE: Final = Mark("·", "idle", "dim")
@@ -42,7 +43,7 @@ WORD_WIDTH: Final = 9
 _READABLE: Final = 20  # columns, below which text is cut off rather than folded
 _FEW: Final = 4
 
-_ASCII: Final = str.maketrans("·●↻○◐▲✓↷✗▶■→─…█▒░‖", "-*~o%^+>x>#>-.#+.=")
+_ASCII: Final = str.maketrans("·●↻○◐▲✓↷✗▶■→─…█▒░‖↶", "-*~o%^+>x>#>-.#+.=<")
 
 
 def legible(text: Text, console: Console) -> Text:

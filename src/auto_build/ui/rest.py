@@ -36,7 +36,7 @@ def guess_end(state: RunState, view: View, *, slots: int) -> Guess | None:
     mean = sum(times.durations) / len(times.durations)
     agent = max(mean - gate, 0.0)
     if len(state.chunks) > _LARGE:
-        over = (Label.LANDED, Label.SKIPPED, Label.FAILED, Label.BLOCKED)
+        over = (Label.LANDED, Label.SKIPPED, Label.FAILED, Label.BLOCKED, Label.UNDONE)
         todo = len(view.rows) - view.count(*over)
         return Guess(times.last + todo * mean / slots)
     spent = [

@@ -34,18 +34,19 @@ _FLAKY: Final = Mark("≈", "flaky", "yellow")
 _FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
-_ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED})
+_ENDED: Final = frozenset({Label.LANDED, Label.SKIPPED, Label.FAILED, Label.UNDONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """What to type, in the spelling that the user knows; a chunk's id goes behind the last two."""
+    """What to type, as the user spells it; a chunk's id goes behind the last three."""
 
     run: str
     review: str
     merge: str
     logs: str
     retry: str
+    redo: str
 
     def for_chunk(self, way: str, chunk: str) -> str:
         """Return a way completed with a chunk."""
@@ -115,7 +116,7 @@ def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
 def _verdict(view: View) -> Text:
     landed, total = view.count(Label.LANDED), len(view.rows)
     parts = [f"{landed} of {counted(total, 'chunk')} landed"]
-    parts += numbers(view, Label.SKIPPED, Label.FAILED, Label.BLOCKED)
+    parts += numbers(view, Label.SKIPPED, Label.FAILED, Label.UNDONE, Label.BLOCKED)
     if todo := _unended(view):
         parts.append(f"{todo} to do")
     mark = ("✓ finished ", "bold green") if view.finished else ("■ not finished ", "bold yellow")
@@ -151,7 +152,7 @@ def _troubles(row: Row, width: int) -> Iterator[Text]:
             yield one_line(start, name)
             for line in clean_lines(row.note, most=_REASON_LINES):
                 yield from hanging(Text("    "), line, width)
-        case Label.BLOCKED | Label.SKIPPED:
+        case Label.BLOCKED | Label.SKIPPED | Label.UNDONE:
             yield one_line(start, f"{name}: {clean(row.note)}")
         case _:
             pass
@@ -179,6 +180,8 @@ def _next_steps(view: View, ways: Ways) -> Iterator[tuple[str, str]]:
     for row in failed[:_COMMANDS_SHOWN]:
         yield f"See what went wrong with {clean(row.id)}:", ways.for_chunk(ways.logs, row.id)
         yield "Have it done again:", ways.for_chunk(ways.retry, row.id)
+    for row in view.at(Label.UNDONE)[:_COMMANDS_SHOWN]:
+        yield f"Bring {clean(row.id)} back:", ways.for_chunk(ways.redo, row.id)
     yield ("Then run again:" if failed else "Go on from here:"), ways.run
     if view.count(Label.LANDED):
         yield "Look at what has landed so far:", ways.review
