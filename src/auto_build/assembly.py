@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from auto_build.agents.base import Agent
+from auto_build.containment.strays import Mode
+from auto_build.containment.watch import Watch
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -14,6 +16,7 @@ from auto_build.gate.blame import Blame
 from auto_build.gate.gate import Gate
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
+from auto_build.git.landing import branch_of
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
 from auto_build.journal import now
@@ -86,6 +89,17 @@ def assemble(
         clock=now,
         logs=logs,
         notice=notice,
+        watch=Watch(
+            repo=site.repo,
+            worktrees=site.worktrees,
+            spec=site.spec.name,
+            branch=branch_of(site.spec.name),
+            mode=Mode(site.settings.containment.strays),
+            folder=site.workspace.state_dir / "watch" / ref_part(site.spec.name),
+            record=ledger.record,
+            say=lambda text: notice("", text),
+            warn=warn,
+        ),
     )
     baseline = Baseline(
         trials=trials,

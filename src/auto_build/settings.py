@@ -149,6 +149,12 @@ class WorkspaceSettings(_Table):
         return self
 
 
+class ContainmentSettings(_Table):
+    """What becomes of what an agent does outside its slot: `strays` are taken back, or told."""
+
+    strays: Literal["take-back", "report"] = "take-back"
+
+
 class EnvironmentSettings(_Table):
     """What agents and checks see besides the stated base: names (with `*`), and fixed values.
 
@@ -252,6 +258,7 @@ class Settings(_Table):
     claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
+    containment: ContainmentSettings = ContainmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
 
     def model_for(self, job: Literal["plan", "work", "repair"]) -> str:

@@ -272,6 +272,7 @@ def every_kind(story: Story) -> Iterator[ev.Event]:
     plan = parser_plan()
     yield from (ev.PlanChanged(plan), ev.RunPaused("asked for"), ev.BaseChecked("h"))
     yield from (ev.QueuePaced(ahead, 1.0, 1.0, 2) for ahead in (True, False))
+    yield ev.StraysFound((A, B), ("a.txt was changed",), ("refs/x was deleted",), "git apply x")
     yield from (ev.AttemptStarted(A, 1, 1), ev.AttemptLost(A), ev.AttemptStarted(A, 1, 1))
     yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A), ev.GateLost(A))
     yield from (ev.GateStarted(A, B, "b"), ev.CandidateBuilt(A, "c", "b"), ev.GateVoided(A))

@@ -25,6 +25,7 @@ from auto_build.agents.base import (
     Spent,
     Text,
 )
+from auto_build.containment.watch import Round, Watch
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.outcomes import NEXT, Step
@@ -80,6 +81,7 @@ class LocalEngine:
     clock: Callable[[], float]
     logs: Path
     notice: Notice
+    watch: Watch
     talking: dict[ChunkId, Session] = field(default_factory=dict)
 
     async def run(self, command: cmd.Effect, state: RunState) -> ev.Event:
@@ -212,10 +214,12 @@ class LocalEngine:
         begun = monotonic()
         failure = await self._talk(task)
         seconds = round(monotonic() - begun, 3)
+        await self._look_outside(task)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(self.repo, task.slot, task.base, label)
         if isinstance(taken, CaptureRefused):
             kept = await keep_whole(self.slots.worktrees, task.slot, label)
+            self.watch.expect_gone(task.seat.worker)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
         if failure is None and await self._changed_nothing(task, taken):
@@ -227,6 +231,23 @@ class LocalEngine:
         pin = pin_of(self.spec, task.chunk.id, task.attempt, suffix)
         await self.repo.create_ref(pin, taken.commit)
         return ev.WorkCaptured(task.chunk.id, taken.base, taken.commit, pin, taken.touched, seconds)
+
+    async def _look_outside(self, task: "_Task") -> None:
+        """See what was done on the user's side; every agent that is at work may have done it."""
+        live = self.ledger.state.live
+        at_work = {live[one].attempt.slot: one for one in self.talking if one in live}
+        await self.watch.check(
+            Round(
+                chunks=(task.chunk.id, *at_work.values()),
+                folder=self._scratch(task),
+                owners=at_work,
+                slot=task.seat.worker,
+            )
+        )
+
+    def _scratch(self, task: "_Task") -> Path:
+        """Return the folder of an attempt, where what it leaves for people to read is kept."""
+        return self.logs / ref_part(task.chunk.id) / str(task.attempt)
 
     async def _talk(self, task: "_Task") -> Failure | None:
         """Run one prompt; return how it failed, or None where the agent says it is done."""
@@ -245,7 +266,7 @@ class LocalEngine:
             await session.close()
 
     def _session_spec(self, task: "_Task") -> SessionSpec:
-        scratch = self.logs / ref_part(task.chunk.id) / str(task.attempt)
+        scratch = self._scratch(task)
         scratch.mkdir(parents=True, exist_ok=True)
         used = self.ledger.state.usage.get(task.chunk.id, {}).get(task.session, Usage())
         return SessionSpec(

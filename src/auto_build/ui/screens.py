@@ -20,6 +20,7 @@ from auto_build.ui.words import (
     pad,
     source,
     span,
+    stray_words,
     time_of_day,
     used,
 )
@@ -30,6 +31,7 @@ _ID_WIDTH: Final = 12
 _TO_VERIFY: Final = Mark("!", "to verify", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _FLAKY: Final = Mark("≈", "flaky", "yellow")
+_STRAYED: Final = Mark("!", "strayed", "yellow")
 _FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
@@ -72,6 +74,8 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
             yield from hanging(
                 _start(_FLAKY), f"failed and passed on the same tree: {named}", width
             )
+        for event in view.strays:
+            yield from hanging(_start(_STRAYED), clean(stray_words(event)), width)
         if staging:
             yield Text.assemble("  staging worktree: ", clean(staging), overflow="fold")
         for what, command in _next_steps(view, ways):
