@@ -7,7 +7,7 @@ Invariant: content that git ignores never enters it.
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,9 @@ from auto_build.process import Finished
 _RAW: Final = "* -text -crlf -ident !eol !filter !working-tree-encoding\n"
 _CONVERTING: Final = ("text", "crlf", "ident", "filter", "working-tree-encoding")
 _COPIED: Final = ("core.filemode", "core.ignorecase", "core.precomposeunicode", "core.symlinks")
+_EXCLUDES: Final = "core.excludesfile"
+_FORMAT: Final = "extensions.objectformat"
+_NO: Final = "false"
 _OURS: Final = f"\n/.worktrees/\n/{SPECS}\n"
 _AFTER: Final = "index.after"  # the checkout as it was found, to be kept as a patch
 
@@ -63,32 +66,26 @@ class Shadow:
         for name in ("refs", "objects", "info"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "HEAD").write_text("ref: refs/heads/none\n")
-        (self.folder / "config").write_text(await self._settings())
+        told = await self._config()
+        (self.folder / "config").write_text(_settings(told))
         (self.folder / "info" / "attributes").write_text(_RAW)
         exclude = self.repo.common_dir / "info" / "exclude"
         theirs = exclude.read_bytes() if exclude.is_file() else b""
         (self.folder / "info" / "exclude").write_bytes(theirs + _OURS.encode())
-        await self._begin_index()
+        await self._begin_index(converting=told.get("core.autocrlf", _NO) != _NO)
 
-    async def _settings(self) -> str:
-        asked = await self._config("extensions.objectformat")
-        lines = ["[core]", "repositoryformatversion = 1", "bare = false", "autocrlf = false"]
-        told = [(name.removeprefix("core."), await self._config(name)) for name in _COPIED]
-        lines += [f"{key} = {value}" for key, value in told if value]
-        if ignored := await self._config("core.excludesFile", "--type=path"):
-            escaped = ignored.replace("\\", "\\\\").replace('"', '\\"')
-            lines.append(f'excludesFile = "{escaped}"')
-        if asked:
-            lines += ["[extensions]", f"objectformat = {asked}"]
-        return "\n".join(lines) + "\n"
+    async def _config(self) -> dict[str, str]:
+        """Return what is set for the user's git, by the names of the keys in small letters."""
+        listed = await self.repo.git("config", "--list", "-z", git_dir=self.repo.git_dir)
+        pairs = (one.partition("\n") for one in listed.stdout.split("\0") if one)
+        told = {key: value for key, _, value in pairs}
+        if _EXCLUDES in told:
+            path = ("config", "--type=path", "--get", _EXCLUDES)
+            found = await self.repo.git(*path, git_dir=self.repo.git_dir)
+            told[_EXCLUDES] = found.stdout.removesuffix("\n")
+        return told
 
-    async def _config(self, name: str, *how: str) -> str:
-        done = await self.repo.git(
-            "config", *how, "--get", name, git_dir=self.repo.git_dir, ok=(0, 1)
-        )
-        return done.stdout.strip("\n")
-
-    async def _begin_index(self) -> None:
+    async def _begin_index(self, *, converting: bool) -> None:
         theirs = self.repo.git_dir / "index"
         split = any(self.repo.git_dir.glob("sharedindex.*"))
         if theirs.is_file() and not split:
@@ -97,7 +94,9 @@ class Shadow:
             listed = await self._of_the_user("ls-files", "--stage", "-z")
             await self.git("update-index", "-z", "--index-info", stdin=listed)
         await self.repo.clear_flags(self.folder, self.repo.project)
-        if converted := await self._converted():
+        listed = (await self.git("ls-files", "-z")).stdout
+        converted = _split(listed) if converting else await self._converted(listed)
+        if converted:
             await self.forget(converted)
 
     async def _of_the_user(self, *args: str, stdin: str | None = None) -> str:
@@ -106,11 +105,8 @@ class Shadow:
         )
         return done.stdout
 
-    async def _converted(self) -> list[str]:
-        """Return the tracked files that may lie in the checkout otherwise than in git."""
-        listed = (await self.git("ls-files", "-z")).stdout
-        if await self._config("core.autocrlf") not in {"", "false"}:
-            return _split(listed)
+    async def _converted(self, listed: str) -> list[str]:
+        """Return those of the tracked files that may lie in the checkout otherwise than in git."""
         asked = ("check-attr", "-z", "--stdin", *_CONVERTING)
         told = _split(await self._of_the_user(*asked, stdin=listed))
         pairs = zip(told[::3], told[2::3], strict=True)
@@ -190,6 +186,18 @@ class Shadow:
         found = (await self.git("write-tree", "--missing-ok", index=_AFTER)).stdout.strip()
         told = await self.git("diff-tree", "-r", "-p", "--binary", "--full-index", held, found)
         return told.stdout
+
+
+def _settings(told: Mapping[str, str]) -> str:
+    """Return the settings of a git folder that sees files as the user's git does, unconverted."""
+    lines = ["[core]", "repositoryformatversion = 1", "bare = false", f"autocrlf = {_NO}"]
+    lines += [f"{key.removeprefix('core.')} = {told[key]}" for key in _COPIED if key in told]
+    if ignored := told.get(_EXCLUDES):
+        escaped = ignored.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'excludesFile = "{escaped}"')
+    if _FORMAT in told:
+        lines += ["[extensions]", f"objectformat = {told[_FORMAT]}"]
+    return "\n".join(lines) + "\n"
 
 
 def _split(text: str) -> list[str]:

@@ -187,13 +187,14 @@ def hand_of(before: Side, now: Side, *, touched: bool, watched: bool) -> Hand:
         before: the side as it was.
         now: the side as it is.
         touched: there is evidence that an agent's git did something there.
-        watched: agents' git leaves evidence, so that none means that it was not them.
+        watched: agents' git leaves evidence where it stashes something, so that none means that it
+            was not them. That an entry was taken away leaves none, while others are left.
     """
     committed = before.head == now.head and before.commit != now.commit
     if touched:  # which cannot move a branch
         return Hand.USER if committed else Hand.AGENT
     moved = before.head != now.head or before.index != now.index or committed
-    if moved or (watched and before.stash != now.stash):
+    if moved or (watched and set(now.stash) > set(before.stash)):
         return Hand.USER
     return Hand.NOBODY
 

@@ -30,6 +30,7 @@ from auto_build.containment.strays import (
 )
 from auto_build.core.events import StraysFound
 from auto_build.core.plan import ChunkId
+from auto_build.errors import EnvironmentUnfit
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
@@ -94,10 +95,20 @@ class Watch:
         return Looking(self.repo, self.worktrees, Shadow(self.repo, self.folder))
 
     async def take(self) -> None:
-        """Take in how everything is, before any agent begins; say what is not watched."""
+        """Take in how everything is, before any agent begins; say what is not watched.
+
+        Raises:
+            EnvironmentUnfit: there is no room for it.
+        """
         async with self._one_by_one:
             earlier = await self.repo.refs(f"{self._refs}/")
-            seen = await self._accept()
+            try:
+                seen = await self._accept()
+            except OSError as error:
+                raise EnvironmentUnfit(
+                    f"your checkout cannot be taken in: {error}",
+                    hint="the .git folder must be writable and its disk must have space left",
+                ) from error
             await self._compare_with_earlier(earlier, seen)
             if seen.unwatched:
                 self.warn(
@@ -106,15 +117,25 @@ class Watch:
                 )
 
     async def check(self, round_: Round) -> None:
-        """See what is otherwise than it was, and do about it what follows."""
+        """See what is otherwise than it was, and do about it what follows.
+
+        Raises:
+            EnvironmentUnfit: what is there cannot be kept, so that nothing is put back.
+        """
         async with self._one_by_one:
             if self.evidence is not None:
                 self._traces.extend(self.evidence())
             if self._seen is None or not await self._is_quiet():
                 return
-            for _ in range(_PASSES):
-                if not await self._pass(self._seen, round_):
-                    break
+            try:
+                for _ in range(_PASSES):
+                    if not await self._pass(self._seen, round_):
+                        break
+            except OSError as error:
+                raise EnvironmentUnfit(
+                    f"what was changed in your checkout cannot be kept: {error}",
+                    hint="nothing was put back; see that its disk has space left, and run again",
+                ) from error
             self._traces.clear()
             self._moved.clear()
 
