@@ -21,8 +21,10 @@ from auto_build.containment.strays import (
 
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR
 OLD, NEW, OTHER = "a" * 40, "b" * 40, "c" * 40
+A_FILE = Kept(FILE, OLD)
+SPEC = "auto-build/specs/001/spec.md"
 SIDE = Side(
-    files={"a.txt": Kept(FILE, OLD), "b.txt": Kept(FILE, OLD)},
+    files={"a.txt": A_FILE, "b.txt": A_FILE, SPEC: A_FILE},
     ignored={".env": Kept(FILE, OLD), "big.log": Kept(FILE), "node_modules/": Kept(FOLDER)},
     head="ref: refs/heads/main",
     index="as staged",
@@ -40,8 +42,13 @@ SIDE = Side(
         ({"files": {**SIDE.files, "new": Kept(FILE, NEW)}}, [(Kind.ADDED, "new")]),
         ({"files": {**SIDE.files, "a.txt": Kept(FILE, NEW)}}, [(Kind.CHANGED, "a.txt")]),
         ({"files": {**SIDE.files, "a.txt": Kept(FILE | 0o111, OLD)}}, [(Kind.CHANGED, "a.txt")]),
-        ({"files": {"a.txt": Kept(FILE, OLD)}}, [(Kind.DELETED, "b.txt")]),
-        ({"files": {**SIDE.files, "auto-build/specs/001/x": Kept(FILE, NEW)}}, []),
+        ({"files": {"a.txt": A_FILE, SPEC: A_FILE}}, [(Kind.DELETED, "b.txt")]),
+        ({"files": {**SIDE.files, "auto-build/specs/001/new.md": Kept(FILE, NEW)}}, []),
+        ({"files": {**SIDE.files, SPEC: Kept(FILE, NEW)}}, []),
+        (
+            {"files": {path: SIDE.files[path] for path in ("a.txt", "b.txt")}},
+            [(Kind.DELETED, SPEC)],
+        ),
         ({"files": {**SIDE.files, ".worktrees/auto-build/x": Kept(FILE, NEW)}}, []),
         ({"files": {**SIDE.files, ".env": Kept(FILE, OLD)}}, []),
         ({"files": {**SIDE.files, "node_modules/x": Kept(FILE, OLD)}}, []),

@@ -1,6 +1,7 @@
 """What strays on the user's side is seen, taken back byte for byte, and kept."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from auto_build.containment.strays import Mode
 from auto_build.containment.watch import Round
 from tests.containment.side import A, Side
-from tests.e2e.project import Project, run_git
+from tests.e2e.project import SPEC, Project, chunk, run_git
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def project(tmp_path: Path) -> Project:
     (made.path / "new.txt").chmod(0o600)
     made.write("notes/todo.txt", "untracked too\n")
     made.write(".env", "TOKEN=1\n")
+    made.plan_of(chunk("one"))
     made.write("node_modules/x/index.js", "x\n")
     made.write(".gitignore", "*.log\n.env\n__pycache__/\nnode_modules/\n")
     made.commit_paths(".gitignore")
@@ -77,6 +79,10 @@ HARM = {
     "the list of what to ignore is changed": (
         "echo 'a*' > .gitignore; echo x > 'a stray.txt'",
         "a stray.txt was added",
+    ),
+    "the specs are deleted": (
+        "rm -r auto-build",
+        "auto-build/specs/001-demo/implementation_plan.json was deleted",
     ),
     "a hook is planted": (
         "echo harm > .git/hooks/post-commit; chmod +x .git/hooks/post-commit",
@@ -387,3 +393,23 @@ async def test_what_set_up_writes_about_submodules_is_no_stray(project: Project)
     await side.check()
     assert side.back == ("git's config was changed",)
     assert side.git("config", "submodule.lib.url") == "/somewhere\n"
+
+
+async def test_what_is_written_in_specs_is_meant_and_comes_back_as_it_was_last(
+    project: Project,
+) -> None:
+    side = await Side.make(project)
+    await side.begin()
+    plan, notes = (
+        side.path / f"auto-build/specs/{SPEC}/{name}"
+        for name in ("implementation_plan.json", "HUMAN_INPUT.md")
+    )
+    plan.write_text("edited\n")
+    notes.write_text("be brief\n")
+    await side.check()
+    assert side.events == []
+    shutil.rmtree(plan.parent)
+
+    await side.check()
+
+    assert (plan.read_text(), notes.read_text()) == ("edited\n", "be brief\n")

@@ -14,7 +14,6 @@ from typing import Final
 
 from auto_build.git.parse import GITLINK, Commit, File, Tree, parse_stage
 from auto_build.git.repo import Repo
-from auto_build.policy.paths import SPECS
 from auto_build.process import Finished
 
 _RAW: Final = "* -text -crlf -ident !eol !filter !working-tree-encoding\n"
@@ -23,7 +22,7 @@ _COPIED: Final = ("core.filemode", "core.ignorecase", "core.precomposeunicode", 
 _EXCLUDES: Final = "core.excludesfile"
 _FORMAT: Final = "extensions.objectformat"
 _NO: Final = "false"
-_OURS: Final = f"\n/.worktrees/\n/{SPECS}\n"
+_OURS: Final = b"\n/.worktrees/\n"
 _AFTER: Final = "index.after"  # the checkout as it was found, to be kept as a patch
 
 
@@ -71,7 +70,7 @@ class Shadow:
         (self.folder / "info" / "attributes").write_text(_RAW)
         exclude = self.repo.common_dir / "info" / "exclude"
         theirs = exclude.read_bytes() if exclude.is_file() else b""
-        (self.folder / "info" / "exclude").write_bytes(theirs + _OURS.encode())
+        (self.folder / "info" / "exclude").write_bytes(theirs + _OURS)
         await self._begin_index(converting=told.get("core.autocrlf", _NO) != _NO)
 
     async def _config(self) -> dict[str, str]:

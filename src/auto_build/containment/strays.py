@@ -15,7 +15,7 @@ from auto_build.policy.paths import SPECS
 _SHOWN: Final = 10  # characters of an object id
 _BRANCH: Final = "ref: "
 _ELSEWHERE: Final = "refs/remotes/"  # editors fetch by themselves
-_OURS: Final = (".worktrees/", SPECS)
+_OURS: Final = ".worktrees/"
 
 
 class Kind(StrEnum):
@@ -199,6 +199,12 @@ def hand_of(before: Side, now: Side, *, touched: bool, watched: bool) -> Hand:
     return Hand.NOBODY
 
 
+def written_specs(before: Side, now: Side) -> tuple[str, ...]:
+    """Return the files of specs that were written: by us, or by people, as is meant."""
+    there = now.files.items()
+    return tuple(p for p, kept in there if p.startswith(SPECS) and before.files.get(p) != kept)
+
+
 def follow(kind: Kind, hand: Hand, mode: Mode) -> Step:
     """Return what is done about a finding."""
     if hand is Hand.USER and kind in _OF_THE_USER:
@@ -224,7 +230,7 @@ def compare(
 def _files(before: Side, now: Side) -> Iterator[Finding]:
     for path in sorted(before.files.keys() | now.files.keys()):
         was, there = before.files.get(path), now.files.get(path)
-        if was == there or path.startswith(_OURS):
+        if was == there or path.startswith(_OURS) or (there and path.startswith(SPECS)):
             continue
         if was is None:
             if not _was_ignored(before, path):

@@ -27,6 +27,7 @@ from auto_build.containment.strays import (
     follow,
     hand_of,
     short,
+    written_specs,
 )
 from auto_build.core.events import StraysFound
 from auto_build.core.plan import ChunkId
@@ -34,6 +35,7 @@ from auto_build.errors import EnvironmentUnfit
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
+from auto_build.policy.paths import SPECS
 
 USER: Final = "refs/auto-build/user"
 _SHOWN: Final = 10
@@ -172,7 +174,8 @@ class Watch:
         if old is None:
             return
         now = await self.repo.require_commit(f"{self._refs}/checkout")
-        if paths := [entry.path for entry in await self.repo.touched(old, now)]:
+        touched = [entry.path for entry in await self.repo.touched(old, now)]
+        if paths := [path for path in touched if not path.startswith(SPECS)]:
             ref = f"{self._refs}/earlier/{old[:_SHOWN]}"
             await self.repo.create_ref(ref, old)
             self.warn(
@@ -226,7 +229,7 @@ class Watch:
         if again:  # what is ignored was read by a list that somebody changed
             side = replace(now.side, ignored=before.side.ignored)
             now = replace(now, side=side, lent=before.lent)
-        self._seen = self._settled(before, now, blocked)
+        self._seen = await self._settled(before, now, blocked)
         return again
 
     def _expected(self, side: Side, round_: Round) -> Side:
@@ -283,7 +286,7 @@ class Watch:
         if back or left:
             self.record(StraysFound(round_.chunks, back, left, keeping.words))
 
-    def _settled(self, before: Seen, now: Seen, blocked: Mapping[str, str]) -> Seen:
+    async def _settled(self, before: Seen, now: Seen, blocked: Mapping[str, str]) -> Seen:
         """Return what the next look is compared with: as before, with what was only told."""
         project = self.repo.project
         own = {**self._looking.own.load()}
@@ -299,15 +302,18 @@ class Watch:
             if os.path.lexists(project / path)
         }
         there, was = now.side.files, before.side.files
-        written = [
+        mended = [
             path
             for path in before.stamps
             if path not in now.stamps or there.get(path) != was.get(path)
         ]
-        found = {path: find_stamp(project / path) for path in written}
+        found = {path: find_stamp(project / path) for path in mended}
         stamps = {**now.stamps, **{path: stamp for path, stamp in found.items() if stamp}}
+        written = written_specs(before.side, now.side)
+        await self._looking.shadow.take_in(written)
         side = replace(
             before.side,
+            files={**was, **{path: there[path] for path in written}},
             ignored=ignored,
             refs=now.side.refs,
             slots=now.side.slots,
