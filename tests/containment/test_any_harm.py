@@ -75,7 +75,7 @@ def make_side(folder: Path) -> Project:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(harms, min_size=1, max_size=8))
 def check_any(side: Side, loop: asyncio.Runner, done: list[Harm]) -> None:

@@ -12,11 +12,10 @@ from tests.containment.side import A, Side
 from tests.e2e.project import SPEC, Project, chunk, run_git
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Return a checkout in which somebody is at work."""
+def make_project(folder: Path) -> Project:
+    """Make a checkout in which somebody is at work."""
     made = Project.make(
-        tmp_path / "my pröject",
+        folder / "my pröject",
         {
             "a.txt": "a\nb\nc\n",
             "run.sh": "#!/bin/sh\n",
@@ -48,6 +47,24 @@ def project(tmp_path: Path) -> Project:
     made.git("tag", "v1")
     made.hook("pre-commit", "exit 0")
     return made
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Side:
+    """Return one side for all that is put back: each finds it as the one before did."""
+    project = make_project(tmp_path_factory.mktemp("held"))
+
+    async def begin() -> Side:
+        side = await Side.make(project, watched=False)
+        await side.begin()
+        return side
+
+    return asyncio.run(begin())
 
 
 HARM = {
@@ -113,25 +130,22 @@ HARM = {
 
 
 @pytest.mark.parametrize("name", HARM)
-async def test_what_was_harmed_is_put_back_and_named(project: Project, name: str) -> None:
+async def test_what_was_harmed_is_put_back_and_named(held: Side, name: str) -> None:
     harm, words = HARM[name]
-    side = await Side.make(project, watched=False)
-    await side.begin()
-    times = side.times()
-    await side.check()
-    assert side.events == []
+    held.events.clear()
+    times = held.times()
 
-    side.shell(harm)
-    await side.check()
+    held.shell(harm)
+    await held.check()
 
-    assert side.same(), side.events
-    assert side.times() == times
-    assert any(one.startswith(words) for one in side.back), side.events
-    assert side.told == ()
-    assert side.worktrees.find(side.worktrees.staging_path)
-    told = len(side.events)
-    await side.check()
-    assert len(side.events) == told, "it is told once"
+    assert held.same(), held.events
+    assert held.times() == times
+    assert any(one.startswith(words) for one in held.back), held.events
+    assert held.told == ()
+    assert held.worktrees.find(held.worktrees.staging_path)
+    told = len(held.events)
+    await held.check()
+    assert len(held.events) == told, "it is told once"
 
 
 async def test_what_strays_left_is_kept_and_can_be_had(project: Project) -> None:
@@ -256,8 +270,11 @@ async def test_with_report_nothing_is_touched_but_the_stash(project: Project) ->
     assert (side.path / "a.txt").read_text() == "mine\n"
     assert side.told == ("a.txt was changed",)
     assert side.git("stash", "list") == stash
-    side.git("checkout-index", "-f", "a.txt")
-    side.git("apply", str(side.kept_patch()), "--check", "--reverse", "--include=nothing")
+    patch = side.kept_patch()
+    (side.path / "a.txt").write_text("a\nunsaved\nc\n")
+    side.git("apply", str(patch))
+    assert (side.path / "a.txt").read_text() == "mine\n"
+    (side.path / "a.txt").write_text("mine once more\n")
     await side.check()
     assert len(side.events) == 2, "and what changes afterwards is told again"
 
@@ -351,6 +368,71 @@ async def test_slots_that_are_gone_are_told_but_not_those_that_we_moved(project:
     await side.watch.check(Round(chunks=(A,), folder=side.logs, owners={2: "b"}, slot=1))
 
     assert side.told == ("the worktree of worker 2 was removed, with what chunk b had there",)
+
+
+ODD = {
+    "a merge is unfinished": "git checkout -q -b x; echo x > a.txt; git commit -qam x; git checkout"
+    " -q main; echo y > a.txt; git commit -qam y; git merge -q x > /dev/null || true",
+    "HEAD is detached": "git checkout -q --detach",
+    "the index is split": "git update-index --split-index",
+    "files are to be added": "echo n > n.txt; git add -N n.txt",
+    "files are assumed unchanged": "git update-index --assume-unchanged a.txt; echo x > a.txt",
+    "some files are left out": "git sparse-checkout set --no-cone '/*' '!/left/'",
+    "a file is deleted": "rm a.txt; echo x > b.txt",
+    "a lock was left": "touch .git/index.lock",
+    "line ends are converted": (
+        "git config core.autocrlf input; printf 'x\\r\\n' > a.txt; git add ."
+    ),
+    "names are odd": (
+        "echo x > 'a b\tc'; echo x > '\"q\"'; echo x > ':(top)x'; mkdir -- -d; echo x > -d/y"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_in_whatever_state_a_checkout_is(tmp_path: Path, name: str) -> None:
+    project = Project.make(
+        tmp_path / "odd", {"a.txt": "a\n", "b.txt": "b\n", "left/x": "x\n", "right/y": "y\n"}
+    )
+    side = await Side.make(project, watched=False)
+    side.shell(ODD[name])
+    await side.begin()
+    await side.check()
+    assert side.events == []
+    side.shell("echo harm > b.txt; rm -rf right; echo harm > a.txt; echo harm > stray")
+
+    await side.check()
+
+    assert side.same(), side.events
+    assert {"b.txt was changed", "right/y was deleted", "stray was added"} <= set(side.back)
+
+
+async def test_a_checkout_that_is_a_linked_worktree_of_a_sha256_repository(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    run_git(tmp_path, "init", "-q", "--object-format=sha256", "first")
+    run_git(
+        first,
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@y",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "x",
+    )
+    run_git(first, "worktree", "add", "-q", "-b", "mine", "../second")
+    project = Project(tmp_path / "second")
+    project.write("a.txt", "unsaved\n")
+    side = await Side.make(project, watched=False)
+    await side.begin()
+    side.shell("echo harm > a.txt; touch stray; git config x.y z")
+
+    await side.check()
+
+    assert side.same(), side.events
+    assert len(side.back) == 3
 
 
 FILTERS = {

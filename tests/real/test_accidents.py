@@ -15,7 +15,7 @@ from tests.stubs.server import ModelStub
 
 pytestmark = pytest.mark.slow
 
-ACCIDENT = 'echo harm > ../../a.txt; echo harm > ../../stray.txt; rm ../../.env'
+ACCIDENT = "echo harm > ../../a.txt; echo harm > ../../stray.txt; rm ../../.env"
 
 
 def _claude_home(_: Path, url: str) -> Mapping[str, str]:

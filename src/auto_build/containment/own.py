@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auto_build.containment.places import Blocked, Raw, load, put
+from auto_build.containment.places import Blocked, Raw, Stamp, find_stamp, load, put
 from auto_build.git.repo import Repo
 
 HEAD: Final = "HEAD"
@@ -72,10 +72,10 @@ class Own:
         finally:
             (root / lock).unlink(missing_ok=True)
 
-    @property
-    def busy(self) -> bool:
-        """Whether some git is writing the user's index or HEAD at this moment."""
-        return any(os.path.lexists(self.repo.git_dir / f"{one}.lock") for one in (INDEX, HEAD))
+    def locks(self) -> frozenset[Stamp]:
+        """Return the locks that a git holds while it writes the user's index or HEAD."""
+        found = (find_stamp(self.repo.git_dir / f"{one}.lock") for one in (INDEX, HEAD))
+        return frozenset(stamp for stamp in found if stamp is not None)
 
 
 def is_head(raw: Raw | None) -> bool:

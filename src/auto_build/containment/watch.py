@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from auto_build.containment.looks import Looking, Seen
 from auto_build.containment.mending import Keeping, Mending
 from auto_build.containment.own import CONFIG, HEAD, is_head, stash_entries
-from auto_build.containment.places import find_stamp
+from auto_build.containment.places import Stamp, find_stamp
 from auto_build.containment.shadow import Shadow
 from auto_build.containment.strays import (
     Finding,
@@ -85,6 +85,7 @@ class Watch:
     evidence: Callable[[], Sequence[Trace]] | None = None
     _seen: Seen | None = None
     _traces: list[Trace] = field(default_factory=list)
+    _stale: frozenset[Stamp] = frozenset()
     _moved: set[int] = field(default_factory=set)
     _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -104,6 +105,7 @@ class Watch:
         """
         async with self._one_by_one:
             earlier = await self.repo.refs(f"{self._refs}/")
+            self._stale = self._looking.own.locks()  # left by a git that was killed
             try:
                 seen = await self._accept()
             except OSError as error:
@@ -195,12 +197,12 @@ class Watch:
     async def _is_quiet(self) -> bool:
         """Wait until no git is at work on the user's index; say whether it came to that."""
         own, waited_s = self._looking.own, 0.0
-        while own.busy and waited_s < _WAIT_S:
+        while (busy := own.locks() - self._stale) and waited_s < _WAIT_S:
             await asyncio.sleep(_GLANCE_S)
             waited_s += _GLANCE_S
-        if own.busy:
-            self.warn("some git is at work in your checkout: it is looked at after the next prompt")
-        return not own.busy
+        if busy:
+            self.warn("your checkout is not looked at now: some git is at work on its index")
+        return not busy
 
     # --- acting ----------------------------------------------------------------------------------
 

@@ -109,6 +109,8 @@ def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
             yield one_line(("used         ", "bold"), _spent(view))
         if view.queue:
             yield one_line(("merge queue  ", "bold"), listed([clean(one) for one in view.queue]))
+        for event in view.strays:
+            yield from hanging(_start(_STRAYED), clean(stray_words(event)), width)
         if ending := _ending(view):
             yield one_line(ending)
 
