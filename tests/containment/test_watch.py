@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auto_build.containment.strays import Mode
+from auto_build.containment.looks import Looking
+from auto_build.containment.shadow import Shadow
+from auto_build.containment.strays import Hand, Mode, compare
 from auto_build.containment.watch import Round
 from tests.containment.side import A, Side
 from tests.e2e.project import SPEC, Project, chunk, run_git
@@ -253,8 +255,8 @@ async def test_refs_are_told_with_the_way_back_and_kept(project: Project) -> Non
     await side.watch.close(Round(chunks=(A,), folder=side.logs))
     pinned = side.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/auto-build/user")
     assert pinned.splitlines() == [
-        f"refs/auto-build/user/001-demo/lost/heads/other {other}",
-        f"refs/auto-build/user/001-demo/lost/tags/v1 {tag}",
+        f"refs/auto-build/user/001-demo/lost/refs%2Fheads%2Fother-{other[:10]} {other}",
+        f"refs/auto-build/user/001-demo/lost/refs%2Ftags%2Fv1-{tag[:10]} {tag}",
     ]
 
 
@@ -300,12 +302,27 @@ async def test_what_is_too_large_is_named_and_left_alone(project: Project) -> No
     side = await Side.make(project)
     await side.begin()
     (side.path / "disk.img").unlink()
+    shutil.rmtree(side.path / "inner/.git")
 
     await side.check()
 
     assert side.events == []
+    assert (side.path / "inner/x").exists(), "its files are no strays of anybody's"
     assert "disk.img" in side.said[0]
     assert "inner/" in side.said[0]
+
+
+async def test_where_there_are_too_many_files_none_is_touched(project: Project) -> None:
+    side = await Side.make(project)
+    folder = side.watch.folder
+    looking = Looking(side.watch.repo, side.worktrees, Shadow(side.watch.repo, folder), 3)
+
+    first = await looking.first()
+    (side.path / "stray.txt").touch()
+    then = await looking.again(first)
+
+    assert "more than 3" in first.unwatched[0]
+    assert compare(first.side, then.side, Hand.NOBODY) == ()
 
 
 async def test_a_large_stray_is_moved_to_where_it_is_kept(project: Project) -> None:

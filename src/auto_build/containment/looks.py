@@ -44,7 +44,8 @@ class Seen:
     """The user's side at one moment, with what it takes to see changes and to undo them.
 
     `own` are the bytes of git's own files, `lent` those of files that git ignores: they may be
-    secrets and stay in memory. `folders` hold nothing that is tracked.
+    secrets and stay in memory. `folders` hold nothing that is tracked. Where there are `too_many`
+    files, none is looked at.
     """
 
     side: Side
@@ -53,6 +54,7 @@ class Seen:
     lent: Mapping[str, Raw] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
     unwatched: tuple[str, ...] = ()
+    too_many: bool = False
     hashed: str = "sha1"
 
 
@@ -63,6 +65,7 @@ class Looking:
     repo: Repo
     worktrees: Worktrees
     shadow: Shadow
+    most_files: int = MOST_FILES
 
     @property
     def own(self) -> Own:
@@ -77,16 +80,19 @@ class Looking:
         )
         new, left_out = self._chosen(dict.fromkeys([*differing, *others]))
         await self.shadow.take_in(new)
+        unwatched = frozenset(left_out)
         held = await self.shadow.files()
-        files = {file.path: file.oid for file in held if file.path not in left_out}
-        if len(files) > MOST_FILES:
-            left_out = [f"{len(files)} files, more than {MOST_FILES}"]
+        files = {file.path: file.oid for file in held if file.path not in unwatched}
+        too_many = len(files) > self.most_files
+        if too_many:
+            left_out = [f"{len(files)} files, more than {self.most_files}"]
             files = {}
         wide = any(len(oid) > _SHA1 for oid in files.values())
         seen = Seen(
             Side(),
             folders=frozenset(folders),
             unwatched=tuple(left_out),
+            too_many=too_many,
             hashed="sha256" if wide else "sha1",
         )
         return await self._look(seen, files)
@@ -119,7 +125,7 @@ class Looking:
             self._index(own, before),
         )
         known = [*held, *before.side.files]
-        fresh = [path for path in others if path not in before.unwatched]
+        fresh = [] if before.too_many else _watched(others, before.unwatched)
         new = frozenset(path for path in (*fresh, *ignored) if not path.endswith("/"))
         paths = dict.fromkeys([*known, *fresh])
         blocked = new - before.side.files.keys() - held.keys()
@@ -188,7 +194,10 @@ class Looking:
         kept: dict[str, Kept] = {}
         marks: dict[str, Stamp] = {}
         room = _ALL_IGNORED_BYTES
-        for path in dict.fromkeys([*before.side.ignored, *ignored[:_MOST_IGNORED]]):
+        for path in dict.fromkeys([*before.side.ignored, *ignored]):
+            if len(kept) >= _MOST_IGNORED:
+                kept[path] = Kept(0)  # known by its name only
+                continue
             where = f"{self.repo.project}/{path}"
             stamp = find_stamp(where)
             if stamp is None:
@@ -233,6 +242,13 @@ class Looking:
                 told = await self.shadow.settings_in(self.own.path(name))
                 found[name] = _digest(told.encode("utf-8", "surrogateescape"))
         return found
+
+
+def _watched(paths: Sequence[str], unwatched: Sequence[str]) -> list[str]:
+    """Return the paths that are not left out, nor lie in a repository that is."""
+    left_out = frozenset(unwatched)
+    folders = frozenset(one.removesuffix("/") for one in left_out if one.endswith("/"))
+    return [path for path in paths if path not in left_out and not _is_below(path, folders)]
 
 
 def _is_below(path: str, blocked: frozenset[str]) -> bool:

@@ -4,18 +4,20 @@ Invariants: nothing is touched that is not different; nothing is removed that wa
 what somebody wrote since it was looked at is left alone.
 """
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from auto_build.containment.looks import Seen
-from auto_build.containment.own import HEAD, INDEX, STASH_LOG, Own, with_entries
+from auto_build.containment.own import HEAD, INDEX, STASH_LOG, Own, stash_entries, with_entries
 from auto_build.containment.places import (
     Blocked,
     Raw,
+    Stamp,
     drop_empty,
     find_stamp,
     load,
@@ -23,12 +25,13 @@ from auto_build.containment.places import (
     put,
 )
 from auto_build.containment.shadow import Shadow
-from auto_build.containment.strays import FILES, Finding, Kind
+from auto_build.containment.strays import FILES, Finding, Kept, Kind, Side, written_specs
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
 
 _MOST_PATCH_BYTES: Final = 64 * 1024 * 1024  # of all files in a patch; the others are moved
 _MOST_RESTORED_BYTES: Final = 512 * 1024 * 1024
+_IGNORE: Final = ".gitignore"
 _OWN: Final[Mapping[Kind, str]] = {Kind.HEAD: HEAD, Kind.INDEX: INDEX}
 
 
@@ -147,6 +150,54 @@ class Mending:
         await self.repo.create_ref("refs/stash", Commit(top))
         return [self.own.put(STASH_LOG, Raw(was.mode, was.mtime_ns, log))]
 
+    # --- afterwards ------------------------------------------------------------------------------
+
+    def is_misled(self, restored: Sequence[Finding]) -> bool:
+        """Say whether the look rests on a list of what to ignore that somebody had changed."""
+        return any(PurePosixPath(one.name).name == _IGNORE for one in restored)
+
+    async def settle(self, blocked: frozenset[str], *, misled: bool = False) -> Seen:
+        """Return what the next look is compared with: as before, and what was only told as now.
+
+        What is in `blocked` could not be put back, and will be found again.
+        """
+        own = self.own.load()
+        own |= {name: raw for name, raw in self.before.own.items() if name in blocked}
+        files = await self._settled_files()
+        seen = self.before if misled else self.now
+        lent = {**seen.lent, **{p: r for p, r in self.before.lent.items() if p not in seen.lent}}
+        side = replace(
+            self.before.side,
+            files=files,
+            ignored=self._settled_ignored(seen.side),
+            refs=self.now.side.refs,
+            slots=self.now.side.slots,
+            stash=stash_entries(own),
+        )
+        return replace(self.before, side=side, stamps=self._settled_stamps(), own=own, lent=lent)
+
+    async def _settled_files(self) -> dict[str, Kept]:
+        """Return the files as they were; those of specs as they are now, to come back so."""
+        written = written_specs(self.before.side, self.now.side)
+        await self.shadow.take_in(written)
+        there = self.now.side.files
+        return {**self.before.side.files, **{path: there[path] for path in written}}
+
+    def _settled_ignored(self, seen: Side) -> dict[str, Kept]:
+        """Return what is ignored: what was put back is there again, what was moved away is not."""
+        paths = {**self.before.side.ignored, **seen.ignored}
+        return {p: kept for p, kept in paths.items() if os.path.lexists(self.repo.project / p)}
+
+    def _settled_stamps(self) -> dict[str, Stamp]:
+        there, was = self.now.side.files, self.before.side.files
+        mended = [
+            path
+            for path in self.before.stamps
+            if path not in self.now.stamps or there.get(path) != was.get(path)
+        ]
+        found = {path: find_stamp(self.repo.project / path) for path in mended}
+        return {**self.now.stamps, **{path: stamp for path, stamp in found.items() if stamp}}
+
     # --- files -----------------------------------------------------------------------------------
 
     def _clear(self, path: str, held: frozenset[str]) -> Blocked | None:
@@ -181,9 +232,14 @@ class Mending:
         shutil.rmtree(out, ignore_errors=True)
         await self.shadow.export(paths, out)
         try:
-            return [self._rewrite_one(path, out / path, held) for path in paths]
+            return await asyncio.to_thread(self._rewrite_all, paths, out, held)
         finally:
             shutil.rmtree(out, ignore_errors=True)
+
+    def _rewrite_all(
+        self, paths: Sequence[str], out: Path, held: frozenset[str]
+    ) -> list[Blocked | None]:
+        return [self._rewrite_one(path, out / path, held) for path in paths]
 
     def _rewrite_one(self, path: str, source: Path, held: frozenset[str]) -> Blocked | None:
         raw = load(source, _MOST_RESTORED_BYTES)

@@ -61,7 +61,7 @@ class Shadow:
 
         An index that says when a file was written keeps git from reading it once more.
         """
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove()
         for name in ("refs", "objects", "info"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "HEAD").write_text("ref: refs/heads/none\n")
@@ -72,6 +72,10 @@ class Shadow:
         theirs = exclude.read_bytes() if exclude.is_file() else b""
         (self.folder / "info" / "exclude").write_bytes(theirs + _OURS)
         await self._begin_index(converting=told.get("core.autocrlf", _NO) != _NO)
+
+    def remove(self) -> None:
+        """Remove the folder; what it refers to in the repository is not touched."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _config(self) -> dict[str, str]:
         """Return what is set for the user's git, by the names of the keys in small letters."""

@@ -5,16 +5,16 @@ has ended. Invariant: what the user does with git stays; nothing is undone that 
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from auto_build.containment.looks import Looking, Seen
 from auto_build.containment.mending import Keeping, Mending
-from auto_build.containment.own import CONFIG, HEAD, is_head, stash_entries
-from auto_build.containment.places import Stamp, find_stamp
+from auto_build.containment.own import CONFIG, HEAD, is_head
+from auto_build.containment.pins import Pins, listed
+from auto_build.containment.places import Stamp
 from auto_build.containment.shadow import Shadow
 from auto_build.containment.strays import (
     Finding,
@@ -27,24 +27,17 @@ from auto_build.containment.strays import (
     follow,
     hand_of,
     short,
-    written_specs,
 )
 from auto_build.core.events import StraysFound
 from auto_build.core.plan import ChunkId
 from auto_build.errors import EnvironmentUnfit
-from auto_build.git.parse import Commit
-from auto_build.git.repo import Repo, ref_part
+from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
-from auto_build.policy.paths import SPECS
 
-USER: Final = "refs/auto-build/user"
-_SHOWN: Final = 10
 _PASSES: Final = 2  # once more where the list of what git ignores was put back
 _WAIT_S: Final = 5.0
 _GLANCE_S: Final = 0.05
-_MOST_STASHED: Final = 500
 _UNREADABLE: Final = "what git cannot read"
-_IGNORE: Final = ".gitignore"
 
 
 class Trace(Protocol):
@@ -90,8 +83,8 @@ class Watch:
     _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
-    def _refs(self) -> str:
-        return f"{USER}/{ref_part(self.spec)}"
+    def _pins(self) -> Pins:
+        return Pins(self.repo, self.spec)
 
     @property
     def _looking(self) -> Looking:
@@ -104,7 +97,7 @@ class Watch:
             EnvironmentUnfit: there is no room for it.
         """
         async with self._one_by_one:
-            earlier = await self.repo.refs(f"{self._refs}/")
+            earlier = await self._pins.load()
             self._stale = self._looking.own.locks()  # left by a git that was killed
             try:
                 seen = await self._accept()
@@ -113,11 +106,11 @@ class Watch:
                     f"your checkout cannot be taken in: {error}",
                     hint="the .git folder must be writable and its disk must have space left",
                 ) from error
-            await self._compare_with_earlier(earlier, seen)
+            await self._pins.compare(earlier, seen.side, self.warn)
             if seen.unwatched:
                 self.warn(
                     "not watched in your checkout, because it is too large, cannot be read or is a"
-                    f" repository of its own: {_listed(seen.unwatched)}"
+                    f" repository of its own: {listed([*seen.unwatched])}"
                 )
 
     async def check(self, round_: Round) -> None:
@@ -147,8 +140,8 @@ class Watch:
         """Check for the last time, and let go of what was kept for the session only."""
         await self.check(round_)
         async with self._one_by_one:
-            mine = [ref for ref in await self.repo.refs(f"{self._refs}/") if not _stays(ref)]
-            await self._update_refs(f"delete {ref}" for ref in mine)
+            await self._pins.release()
+            self._looking.shadow.remove()
             self._seen = None
 
     def expect_gone(self, slot: int) -> None:
@@ -160,39 +153,9 @@ class Watch:
     async def _accept(self) -> Seen:
         """Take everything as it is now, and keep it from being collected."""
         seen = self._seen = await self._looking.first()
-        await self._looking.shadow.keep(f"{self._refs}/checkout")
-        stashed = seen.side.stash[:_MOST_STASHED]
-        await self._update_refs(f"update {self._refs}/stash/{oid} {oid}" for oid in stashed)
+        await self._looking.shadow.keep(self._pins.checkout)
+        await self._pins.keep_stash(seen.side)
         return seen
-
-    async def _update_refs(self, lines: Iterable[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
-        if text:
-            await self.repo.git("update-ref", "--stdin", stdin=text)
-
-    async def _compare_with_earlier(self, earlier: Mapping[str, Commit], seen: Seen) -> None:
-        """Say what is otherwise than when a session began that was cut off; undo nothing."""
-        old = earlier.get(f"{self._refs}/checkout")
-        if old is None:
-            return
-        now = await self.repo.require_commit(f"{self._refs}/checkout")
-        touched = [entry.path for entry in await self.repo.touched(old, now)]
-        if paths := [path for path in touched if not path.startswith(SPECS)]:
-            ref = f"{self._refs}/earlier/{old[:_SHOWN]}"
-            await self.repo.create_ref(ref, old)
-            self.warn(
-                "your checkout is otherwise than when the session began that was cut off:"
-                f" {_listed(paths)}; as they were: git diff {ref}"
-            )
-        pinned = {
-            ref.rpartition("/")[2] for ref in earlier if ref.startswith(f"{self._refs}/stash/")
-        }
-        for oid in sorted(pinned - set(seen.side.stash)):
-            await self._update_refs([f"update {self._refs}/lost/stash/{oid} {oid}"])
-            self.warn(
-                f"the stash entry {oid[:_SHOWN]} is gone since the session that was cut off (back:"
-                f" git stash store -m kept {oid})"
-            )
 
     async def _is_quiet(self) -> bool:
         """Wait until no git is at work on the user's index; say whether it came to that."""
@@ -220,19 +183,16 @@ class Watch:
         mending = Mending(self.repo, self._looking.shadow, before, now, keeping)
         held = await mending.keep([*restored, *told])
         blocked = await self._restore(mending, restored, held)
-        await self._pin_lost(told)
+        await self._pins.keep_lost(f for f in told if f.kind in {Kind.REF_MOVED, Kind.REF_GONE})
         self._report(round_, [*broken, *restored], told, blocked, keeping)
         if steps[Step.ACCEPT]:
             self.say("you are at work in your checkout: what changed there is taken as yours")
         if steps[Step.ACCEPT] or (self.mode is Mode.REPORT and told):
             await self._accept()
             return False
-        again = any(Path(one.name).name == _IGNORE for one in restored)
-        if again:  # what is ignored was read by a list that somebody changed
-            side = replace(now.side, ignored=before.side.ignored)
-            now = replace(now, side=side, lent=before.lent)
-        self._seen = await self._settled(before, now, blocked)
-        return again
+        misled = mending.is_misled(restored)
+        self._seen = await mending.settle(frozenset(blocked), misled=misled)
+        return misled
 
     def _expected(self, side: Side, round_: Round) -> Side:
         """Return the side with the slots that ought to be there."""
@@ -268,12 +228,6 @@ class Watch:
             await self.worktrees.require_staging(self.branch)
         return blocked
 
-    async def _pin_lost(self, told: Sequence[Finding]) -> None:
-        """Keep the commits that a branch or tag had, so that the way back stays open."""
-        lost = [one for one in told if one.kind in {Kind.REF_MOVED, Kind.REF_GONE}]
-        names = [(one.name.removeprefix("refs/"), one.old) for one in lost]
-        await self._update_refs(f"update {self._refs}/lost/{name} {old}" for name, old in names)
-
     def _report(
         self,
         round_: Round,
@@ -287,46 +241,3 @@ class Watch:
         left = (*(one.words for one in told), *stuck)
         if back or left:
             self.record(StraysFound(round_.chunks, back, left, keeping.words))
-
-    async def _settled(self, before: Seen, now: Seen, blocked: Mapping[str, str]) -> Seen:
-        """Return what the next look is compared with: as before, with what was only told."""
-        project = self.repo.project
-        own = {**self._looking.own.load()}
-        own |= {name: raw for name, raw in before.own.items() if name in blocked}
-        lent = {
-            **now.lent,
-            **{path: raw for path, raw in before.lent.items() if path not in now.lent},
-        }
-        listed = {**before.side.ignored, **now.side.ignored}
-        ignored = {  # what was put back is there again, what was moved away is not
-            path: now.side.ignored.get(path, kept)
-            for path, kept in listed.items()
-            if os.path.lexists(project / path)
-        }
-        there, was = now.side.files, before.side.files
-        mended = [
-            path
-            for path in before.stamps
-            if path not in now.stamps or there.get(path) != was.get(path)
-        ]
-        found = {path: find_stamp(project / path) for path in mended}
-        stamps = {**now.stamps, **{path: stamp for path, stamp in found.items() if stamp}}
-        written = written_specs(before.side, now.side)
-        await self._looking.shadow.take_in(written)
-        side = replace(
-            before.side,
-            files={**was, **{path: there[path] for path in written}},
-            ignored=ignored,
-            refs=now.side.refs,
-            slots=now.side.slots,
-            stash=stash_entries(own),
-        )
-        return replace(before, side=side, stamps=stamps, own=own, lent=lent)
-
-
-def _stays(ref: str) -> bool:
-    return ref.split("/")[4] in {"lost", "earlier"}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
