@@ -97,6 +97,8 @@ class Watch:
             EnvironmentUnfit: there is no room for it.
         """
         async with self._one_by_one:
+            if self.evidence is not None:
+                self.evidence()  # of an earlier session, which nothing of this one can have done
             earlier = await self._pins.load()
             self._stale = self._looking.own.locks()  # left by a git that was killed
             try:
