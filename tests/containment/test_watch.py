@@ -325,6 +325,32 @@ async def test_where_there_are_too_many_files_none_is_touched(project: Project) 
     assert compare(first.side, then.side, Hand.NOBODY) == ()
 
 
+async def test_what_there_is_no_room_for_is_left_out(project: Project) -> None:
+    side = await Side.make(project)
+    shadow = Shadow(side.watch.repo, side.watch.folder)
+    size = len((side.path / "a.txt").read_bytes())
+    looking = Looking(side.watch.repo, side.worktrees, shadow, room_bytes=size)
+
+    first = await looking.first()
+    (side.path / "new.txt").unlink()
+    then = await looking.again(first)
+
+    assert {"new.txt", "notes/todo.txt"} <= set(first.unwatched)
+    assert compare(first.side, then.side, Hand.NOBODY) == ()
+
+
+async def test_of_many_strays_the_first_are_told_and_all_are_taken_back(project: Project) -> None:
+    side = await Side.make(project)
+    await side.begin()
+    side.shell("mkdir many; cd many; for n in $(seq 250); do : > $n; done")
+
+    await side.check()
+
+    assert side.same()
+    assert len(side.back) == 201
+    assert side.back[-1] == "and 50 more"
+
+
 async def test_a_large_stray_is_moved_to_where_it_is_kept(project: Project) -> None:
     side = await Side.make(project)
     await side.begin()

@@ -30,6 +30,7 @@ from auto_build.git.worktree import Worktrees
 
 MOST_FILES: Final = 200_000
 MOST_BYTES: Final = 50 * 1024 * 1024  # of one file that git has no copy of
+ROOM_BYTES: Final = 512 * 1024 * 1024  # of all such files
 _MOST_IGNORED: Final = 2_000
 _IGNORED_BYTES: Final = 1024 * 1024  # of one file, kept in memory
 _ALL_IGNORED_BYTES: Final = 32 * 1024 * 1024
@@ -66,6 +67,7 @@ class Looking:
     worktrees: Worktrees
     shadow: Shadow
     most_files: int = MOST_FILES
+    room_bytes: int = ROOM_BYTES
 
     @property
     def own(self) -> Own:
@@ -105,12 +107,16 @@ class Looking:
         """Return which files are taken in, and which are not watched."""
         taken: list[str] = []
         left_out: list[str] = []
+        room = self.room_bytes
         for path in paths:
             where = self.repo.project / path
             at = find_stamp(where)
+            size = at.size if at else 0
             linked = at is not None and stat.S_ISLNK(at.mode)
             readable = at is None or linked or os.access(where, os.R_OK)
-            fits = (at is None or at.size <= MOST_BYTES) and not path.endswith("/")
+            fits = size <= min(MOST_BYTES, room) and not path.endswith("/")
+            if readable and fits:
+                room -= size
             (taken if readable and fits else left_out).append(path)
         return taken, left_out
 

@@ -37,6 +37,7 @@ from auto_build.git.worktree import Worktrees
 _PASSES: Final = 2  # once more where the list of what git ignores was put back
 _WAIT_S: Final = 5.0
 _GLANCE_S: Final = 0.05
+_MOST_TOLD: Final = 200  # findings of a check
 _UNREADABLE: Final = "what git cannot read"
 
 
@@ -238,8 +239,15 @@ class Watch:
         blocked: Mapping[str, str],
         keeping: Keeping,
     ) -> None:
-        back = tuple(one.words for one in restored if one.name not in blocked)
+        back = [one.words for one in restored if one.name not in blocked]
         stuck = [f"{f.words} ({blocked[f.name]})" for f in restored if f.name in blocked]
-        left = (*(one.words for one in told), *stuck)
+        left = [*(one.words for one in told), *stuck]
         if back or left:
-            self.record(StraysFound(round_.chunks, back, left, keeping.words))
+            event = StraysFound(round_.chunks, _bounded(back), _bounded(left), keeping.words)
+            self.record(event)
+
+
+def _bounded(words: list[str]) -> tuple[str, ...]:
+    """Return as many findings as are told; the patch has them all."""
+    more = len(words) - _MOST_TOLD
+    return tuple([*words[:_MOST_TOLD], f"and {more} more"] if more > 0 else words)
