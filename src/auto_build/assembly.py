@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from auto_build.agents.base import Agent
 from auto_build.containment.firewall import Firewall
+from auto_build.containment.strays import Mode
+from auto_build.containment.watch import Watch
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -19,6 +21,7 @@ from auto_build.gate.losses import Losses
 from auto_build.gate.secrets import find_scanner
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
+from auto_build.git.landing import branch_of
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
 from auto_build.journal import now
@@ -113,6 +116,18 @@ def assemble(
         logs=site.workspace.logs_dir(ref_part(site.spec.name)),
         notice=notice,
         most_file_bytes=holds.most_file_bytes,
+        watch=Watch(
+            repo=site.repo,
+            worktrees=site.worktrees,
+            spec=site.spec.name,
+            branch=branch_of(site.spec.name),
+            mode=Mode(site.settings.containment.strays),
+            folder=site.workspace.state_dir / "watch" / ref_part(site.spec.name),
+            record=ledger.record,
+            say=lambda text: notice("", text),
+            warn=warn,
+            evidence=trials.slots.firewall.take_evidence,
+        ),
     )
     baseline = Baseline(
         trials=trials,

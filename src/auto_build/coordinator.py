@@ -15,6 +15,7 @@ from typing import Any, Final
 from auto_build.agents.base import Agent
 from auto_build.agents.choose import agent_environment, build_agent, require_working
 from auto_build.assembly import Site, assemble
+from auto_build.containment.watch import Round
 from auto_build.core import events as ev
 from auto_build.core.commands import Effect, Withdraw
 from auto_build.core.planfile import PlanFile
@@ -295,6 +296,7 @@ class _Session:
         run = self.settings.run
         async with self._opened(engine):
             await self._measure(baseline)
+            await engine.watch.take()
             await drive(
                 self,
                 engine=engine,
@@ -454,10 +456,19 @@ class _Session:
         for chunk, one in self.state.live.items():
             if isinstance(one, Running):
                 await engine.salvage(chunk, one.attempt.number, one.attempt.slot)
+        await self._look_outside(engine)
         if not self.settings.run.keep_worktrees:
             for slot in self.worktrees.slots():
                 await self.worktrees.remove(self.worktrees.slot_path(slot))
         self.record(ev.SessionClosed(ending))
+
+    async def _look_outside(self, engine: LocalEngine) -> None:
+        """See for the last time what was done on the user's side."""
+        running = [chunk for chunk, one in self.state.live.items() if isinstance(one, Running)]
+        try:
+            await engine.watch.close(Round(chunks=tuple(running), folder=engine.logs))
+        except AutoBuildError as error:
+            self._say(f"your checkout could not be looked at: {error}", warning=True)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

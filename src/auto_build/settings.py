@@ -150,7 +150,10 @@ class WorkspaceSettings(_Table):
 
 
 class ContainmentSettings(_Table):
-    """What a work may not hold: a file of more than so many MB (10^6 bytes), or a secret.
+    """What a work may not hold, and what becomes of what an agent does outside its slot.
+
+    A file may have so many MB (10^6 bytes), and none may hold a secret. `strays` are taken back, or
+    only told.
 
     Secrets are looked for where the program for it is installed, unless `secrets` says otherwise;
     what is found in paths that fit a glob of `secrets_allowed` is allowed.
@@ -159,6 +162,7 @@ class ContainmentSettings(_Table):
     max_file_mb: float = Field(default=50.0, gt=0, le=100_000)
     secrets: Literal["auto", "require", "off"] = "auto"
     secrets_allowed: tuple[_Line, ...] = ()
+    strays: Literal["take-back", "report"] = "take-back"
 
     @property
     def most_file_bytes(self) -> int:

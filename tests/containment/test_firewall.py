@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.e2e.project import run_git
 
 from auto_build.containment.firewall import HOOKS, MOST_BYTES, Evidence, Firewall
 from auto_build.errors import EnvironmentUnfit
 from auto_build.process import Finished, Processes
+from tests.e2e.project import run_git
 
 WORKER = 7
 INSTEAD = "commit on the detached HEAD of your own worktree"

@@ -85,6 +85,7 @@ EVENTS: list[ev.Event] = [
     ev.RunDiscarded("refs/auto-build/discarded/1"),
     ev.Steered("use the new API", to=A),
     ev.Steered("be brief", file=True),
+    ev.StraysFound((A,), ("a.txt was changed",), ("refs/x was deleted",), "git apply x"),
     ev.ChunkReset(A, "again"),
     ev.ChunkSkipped(A, "no need"),
     ev.AttemptStarted(A, 2, 1, alone=True),

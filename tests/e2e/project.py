@@ -240,6 +240,10 @@ class Project:
         self.git("commit", "--quiet", "--no-verify", "-m", message)
         return self.git("rev-parse", "HEAD").strip()
 
+    def commit_paths(self, *paths: str) -> None:
+        """Commit some files and nothing else."""
+        self.git("commit", "--quiet", "--no-verify", "-m", "Some", "--only", "--", *paths)
+
     def hook(self, name: str, script: str) -> None:
         """Install a hook in the user's repository."""
         path = self.write(f".git/hooks/{name}", f"#!/bin/sh\n{script}\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auto_build import AutoBuildError, Notice, Update
+from auto_build import AutoBuildError, Notice, Record, Update
 from auto_build.core import events as ev
 from tests.e2e.project import (
     SPEC,
@@ -319,7 +319,7 @@ async def test_the_user_works_on_while_agents_do(project: Project) -> None:
     assert project.git("stash", "list")
 
 
-async def test_deleting_the_staging_worktree_during_the_run_loses_nothing(
+async def test_a_staging_worktree_that_is_deleted_during_the_run_is_made_again(
     project: Project,
 ) -> None:
     project.plan_of(chunk("one", files=["one.py"]), chunk("two", files=["two.py"], after=["one"]))
@@ -331,11 +331,29 @@ async def test_deleting_the_staging_worktree_during_the_run_loses_nothing(
             shutil.rmtree(project.staging)
 
     report = await project.run(on_update=delete)
+
     assert project.landings() == ["one", "two"]
+    assert report.only(ev.StraysFound).back == ("the staging worktree was removed",)
+    assert report.only(ev.CandidateLanded, "one").view == ""
+    assert (project.staging / "two.py").exists()
+
+
+async def test_a_staging_worktree_that_is_deleted_while_it_checks_is_shown_by_the_next_run(
+    project: Project,
+) -> None:
+    project.plan_of(chunk("one", files=["one.py"]))
+    project.agent("one", write("one.py"))
+
+    def delete(update: Update) -> None:
+        if isinstance(update.what, Record) and isinstance(update.what.event, ev.GateStarted):
+            shutil.rmtree(project.staging)
+
+    report = await project.run(on_update=delete)
+    assert project.landings() == ["one"]
     assert "gone" in report.only(ev.CandidateLanded, "one").view
 
     await project.run()
-    assert (project.staging / "two.py").exists()
+    assert (project.staging / "one.py").exists()
 
 
 async def test_a_read_only_git_folder_is_an_error_in_words(project: Project) -> None:

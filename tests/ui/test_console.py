@@ -269,10 +269,29 @@ def test_the_end_of_a_session_is_not_called_finished_before_it_is(
     assert told(story)[-1] == f"■ {word:<9}  0 of 4 chunks done, 1 failed, 1 blocked"
 
 
+def test_what_strayed_is_told_when_it_is_found_and_at_the_end(story: Story) -> None:
+    found = ev.StraysFound((A,), ("a.txt was changed",), ("refs/x was deleted",), "git apply p")
+    told_of = (
+        "put back: a.txt was changed; left as it is: refs/x was deleted; what was there is kept:"
+        " git apply p"
+    )
+    story.start(A).tell(found)
+    assert told(story)[-1] == f"! strayed    1-1    {told_of}"
+    assert story.view.strays == (found,)
+    for sheet in (summary(story.view, WAYS), status_table(story.view)):
+        assert told_of in " ".join(seen(sheet).split())
+
+
+def test_what_strayed_while_several_were_at_work_is_told_of_all(story: Story) -> None:
+    story.start(A).start(B, 2).tell(ev.StraysFound((A, B), ("a.txt was changed",)))
+    assert told(story)[-1] == "! strayed    by one of 1-1, 1-2; put back: a.txt was changed"
+
+
 def every_kind(story: Story) -> Iterator[ev.Event]:
     plan = parser_plan()
     yield from (ev.PlanChanged(plan), ev.RunPaused("asked for"), ev.BaseChecked("h"))
     yield from (ev.QueuePaced(ahead, 1.0, 1.0, 2) for ahead in (True, False))
+    yield ev.StraysFound((A, B), ("a.txt was changed",), ("refs/x was deleted",), "git apply x")
     yield from (ev.AttemptStarted(A, 1, 1), ev.AttemptLost(A), ev.AttemptStarted(A, 1, 1))
     yield from (ev.WorkCaptured(A, "b", "c", "p", ()), ev.GateStarted(A), ev.GateLost(A))
     yield from (ev.GateStarted(A, B, "b"), ev.CandidateBuilt(A, "c", "b"), ev.GateVoided(A))

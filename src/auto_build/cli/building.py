@@ -125,6 +125,7 @@ def _brief(view: View) -> dict[str, Any]:
         "conflicts": view.times.conflicts,
         "repairs": view.times.repairs,
         "flaky": view.flaky,
+        "strays": view.strays,
     }
 
 

@@ -11,6 +11,7 @@ from auto_build.cli.ways import subcommand_ways
 from auto_build.delivery import Build, clean
 from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, UsageProblem
 from auto_build.ui.console import Ways
+from auto_build.ui.words import stray_words
 
 
 @click.command()
@@ -44,6 +45,8 @@ def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -
             if change.unverified:
                 out.text(f" ! not verified by a command: {change.unverified}")
         out.text(f"\nin all, against {found.base[:10]}:\n{found.stat.rstrip()}")
+        for event in view.strays:
+            out.text(f" ! outside the slots: {stray_words(event)}")
         out.text(f"\ntry it out in {found.worktree}")
         out.text(f"the whole diff: git diff {found.base[:10]} {found.branch}")
         out.text(f"bring it into your branch: {ways.merge}")

@@ -233,6 +233,19 @@ class Steered:
     file: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StraysFound:
+    """What was changed on the user's side while `chunks` were at work, in words.
+
+    `back` was put back as it was, `told` was not; what was there instead is `kept`.
+    """
+
+    chunks: tuple[ChunkId, ...]
+    back: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    kept: str = ""
+
+
 # --- a chunk -------------------------------------------------------------------------------------
 
 
@@ -528,5 +541,6 @@ RunEvent = (
     | RunMerged
     | RunDiscarded
     | Steered
+    | StraysFound
 )
 Event = RunEvent | ChunkEvent

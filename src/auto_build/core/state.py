@@ -287,6 +287,7 @@ class RunState:
     usage: Mapping[ChunkId, Mapping[str, Usage]] = field(default_factory=dict)
     forgiven: Mapping[ChunkId, float] = field(default_factory=dict)
     notes: tuple[ev.Steered, ...] = ()
+    strays: tuple[ev.StraysFound, ...] = ()
     merged: ev.RunMerged | None = None
     discarded: bool = False
     revision: ev.RevisionPassed | None = None

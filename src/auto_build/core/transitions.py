@@ -134,6 +134,8 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
             return replace(state, discarded=True)
         case ev.Steered():
             return replace(state, notes=(*state.notes, event))
+        case ev.StraysFound():
+            return replace(state, strays=(*state.strays, event))
         case ev.RunStarted():
             return start(event)
 

@@ -169,7 +169,8 @@ class View:
 
     `usage` is what all of it used up, `max_cost` the run's limit in US dollars; nobody begins
     before `hold_until`, in seconds since the epoch. `flaky` are tests (commands where none was
-    named) that both failed and passed on the same tree.
+    named) that both failed and passed on the same tree; `strays` is what was changed on the user's
+    side.
     """
 
     spec: str
@@ -184,6 +185,7 @@ class View:
     max_cost: float | None = None
     hold_until: float = 0.0
     flaky: tuple[str, ...] = ()
+    strays: tuple[ev.StraysFound, ...] = ()
 
     def count(self, *labels: Label) -> int:
         """Return how many chunks are in one of these states."""
@@ -226,6 +228,7 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
             for key, names in state.gate.flaky.items()
             for name in sorted(names)
         ),
+        strays=state.strays,
     )
 
 

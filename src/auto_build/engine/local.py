@@ -27,6 +27,7 @@ from auto_build.agents.base import (
     Text,
 )
 from auto_build.agents.words import find_dropped
+from auto_build.containment.watch import Round, Watch
 from auto_build.core import commands as cmd
 from auto_build.core import events as ev
 from auto_build.core.outcomes import NEXT, Step
@@ -86,6 +87,7 @@ class LocalEngine:
     logs: Path
     notice: Notice
     most_file_bytes: int
+    watch: Watch
     talking: dict[ChunkId, Session] = field(default_factory=dict)
 
     async def run(self, command: cmd.Effect, state: RunState) -> ev.Event:
@@ -224,12 +226,14 @@ class LocalEngine:
         failure = await self._talk(task, said)
         dropped = find_dropped("\n".join(said))
         seconds = round(monotonic() - begun, 3)
+        await self._look_outside(task)
         label = Label(self.spec, task.chunk.id, task.attempt, task.chunk.title)
         taken = await capture(
             self.repo, task.slot, task.base, label, most_bytes=self.most_file_bytes
         )
         if isinstance(taken, CaptureRefused):
             kept = await keep_whole(self.slots.worktrees, task.slot, label)
+            self.watch.expect_gone(task.seat.worker)
             why = f"{taken.why}; its files are kept in {kept}" if kept else taken.why
             return ev.AttemptEnded(task.chunk.id, ev.Outcome.CAPTURE_FAILED, why, seconds)
         speaks = dropped and self._is_resolving(task)
@@ -253,6 +257,23 @@ class LocalEngine:
             dropped=dropped,
         )
 
+    async def _look_outside(self, task: "_Task") -> None:
+        """See what was done on the user's side; every agent that is at work may have done it."""
+        live = self.ledger.state.live
+        at_work = {live[one].attempt.slot: one for one in self.talking if one in live}
+        await self.watch.check(
+            Round(
+                chunks=(task.chunk.id, *at_work.values()),
+                folder=self._scratch(task),
+                owners=at_work,
+                slot=task.seat.worker,
+            )
+        )
+
+    def _scratch(self, task: "_Task") -> Path:
+        """Return the folder of an attempt, where what it leaves for people to read is kept."""
+        return self.logs / ref_part(task.chunk.id) / str(task.attempt)
+
     async def _talk(self, task: "_Task", said: deque[str]) -> Failure | None:
         """Run one prompt; return how it failed, or None where the agent says it is done.
 
@@ -273,7 +294,7 @@ class LocalEngine:
             await session.close()
 
     def _session_spec(self, task: "_Task") -> SessionSpec:
-        scratch = self.logs / ref_part(task.chunk.id) / str(task.attempt)
+        scratch = self._scratch(task)
         scratch.mkdir(parents=True, exist_ok=True)
         used = self.ledger.state.usage.get(task.chunk.id, {}).get(task.session, Usage())
         return SessionSpec(

@@ -174,6 +174,17 @@ def parse_tree(text: str) -> tuple[File, ...]:
     return tuple(found)
 
 
+def parse_stage(text: str) -> tuple[File, ...]:
+    """Return the entries of `ls-files --stage -z` that are merged."""
+    found: list[File] = []
+    for line in text.split("\0"):
+        about, _, path = line.partition("\t")
+        if about.endswith(" 0"):
+            mode, oid, _ = about.split(" ")
+            found.append(File(mode, oid, path))
+    return tuple(found)
+
+
 def parse_merge_tree(text: str) -> MergeTree:
     """Read `merge-tree --write-tree --messages -z`."""
     tree, *fields = text.split("\0")

@@ -22,7 +22,7 @@ from auto_build.core.state import (
 from auto_build.core.view import Label, View
 from auto_build.journal import Record
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, hanging, numbers, one_line
-from auto_build.ui.words import clean, clip, counted, listed, span, time_of_day, used
+from auto_build.ui.words import clean, clip, counted, listed, span, stray_words, time_of_day, used
 from auto_build.updates import Notice, Update
 
 _WHO_WIDTH: Final = 5
@@ -59,6 +59,7 @@ _LANDING: Final = Mark("▲", "landing", "dim")
 _MOVED: Final = Mark("↷", "moved", "yellow")
 _REVISED: Final = Mark("↶", "revised", "yellow")
 _BEHIND: Final = Mark("!", "behind", "yellow")
+_STRAYED: Final = Mark("!", "strayed", "yellow")
 _BLOCKS: Final = Mark("!", "blocks", "red")
 _LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _UNVERIFIED: Final = Mark("!", "to verify", "yellow")
@@ -160,6 +161,9 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:  # noqa: C901 - what is s
         case ev.Steered():
             whom = event.to or "every agent"
             return Line(_SAID, event.to or "", f"to {whom}: {event.text}")
+        case ev.StraysFound():
+            who = event.chunks[0] if len(event.chunks) == 1 else ""
+            return Line(_STRAYED, who, stray_words(event), whole=True)
 
 
 def _chunk_lines(  # noqa: C901 - what is said of each event

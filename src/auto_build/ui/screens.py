@@ -20,6 +20,7 @@ from auto_build.ui.words import (
     pad,
     source,
     span,
+    stray_words,
     time_of_day,
     used,
 )
@@ -31,6 +32,7 @@ _TO_VERIFY: Final = Mark("!", "to verify", "yellow")
 _LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _FLAKY: Final = Mark("≈", "flaky", "yellow")
+_STRAYED: Final = Mark("!", "strayed", "yellow")
 _FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
@@ -74,6 +76,8 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
             yield from hanging(
                 _start(_FLAKY), f"failed and passed on the same tree: {named}", width
             )
+        for event in view.strays:
+            yield from hanging(_start(_STRAYED), clean(stray_words(event)), width)
         if staging:
             yield Text.assemble("  staging worktree: ", clean(staging), overflow="fold")
         for what, command in _next_steps(view, ways):
@@ -107,6 +111,8 @@ def status_table(view: View, *, going_on: bool | None = None) -> Sheet:
             yield one_line(("used         ", "bold"), _spent(view))
         if view.queue:
             yield one_line(("merge queue  ", "bold"), listed([clean(one) for one in view.queue]))
+        for event in view.strays:
+            yield from hanging(_start(_STRAYED), clean(stray_words(event)), width)
         if ending := _ending(view):
             yield one_line(ending)
 

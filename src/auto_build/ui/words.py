@@ -10,8 +10,10 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from auto_build.core.events import StraysFound
 from auto_build.core.usage import CostSource, Usage
 
+_STRAYS_SHOWN: Final = 20
 _ESCAPES: Final = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # titles, links, the clipboard
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)"
@@ -55,6 +57,15 @@ def listed(items: list[str], *, most: int = 4) -> str:
     """Return items in a row, those after the first `most` as a number."""
     more = [f"{len(items) - most} more"] if len(items) > most else []
     return ", ".join([*items[:most], *more])
+
+
+def stray_words(event: StraysFound) -> str:
+    """Return what was changed outside the slots, while whom, and what became of it."""
+    by = f"by one of {listed(list(event.chunks))}" if len(event.chunks) > 1 else ""
+    back = f"put back: {listed(list(event.back), most=_STRAYS_SHOWN)}" if event.back else ""
+    told = f"left as it is: {listed(list(event.told), most=_STRAYS_SHOWN)}" if event.told else ""
+    kept = f"what was there is kept: {event.kept}" if event.kept else ""
+    return "; ".join(part for part in (by, back, told, kept) if part)
 
 
 def counted(number: int, noun: str) -> str:
