@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.containment.side import Side
 from tests.e2e.project import Project
+
+pytestmark = pytest.mark.slow
 
 NAMES = ("a", "b", "d", "d/x", "d/y", "d/e", "d/e/z", "n", "n/m", ".gitignore", "gone/g")
 Harm = Callable[[Path], None]

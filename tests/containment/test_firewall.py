@@ -12,6 +12,8 @@ from auto_build.errors import EnvironmentUnfit
 from auto_build.process import Finished, Processes
 from tests.e2e.project import run_git
 
+pytestmark = pytest.mark.slow
+
 WORKER = 7
 INSTEAD = "commit on the detached HEAD of your own worktree"
 ANY = range(256)

@@ -13,6 +13,8 @@ from auto_build.containment.watch import Round
 from tests.containment.side import A, Side
 from tests.e2e.project import SPEC, Project, chunk, run_git
 
+pytestmark = pytest.mark.slow
+
 
 def make_project(folder: Path) -> Project:
     """Make a checkout in which somebody is at work."""

@@ -14,6 +14,8 @@ from auto_build.process import Processes
 from tests.e2e.project import run_git
 from tests.gate.secret_words import assigned, made_up
 
+pytestmark = pytest.mark.slow
+
 LABEL = Label("001", "one", 1, "Do one")
 MOST = 100_000
 Files = Mapping[str, tuple[str, str]]  # path → mode and content

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from auto_build.git.landing import Label, build_candidate
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Conflict
 from tests.git.conftest import History
+
+pytestmark = pytest.mark.slow
 
 Lines = tuple[str, ...]
 Files = dict[str, Lines]
