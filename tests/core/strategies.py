@@ -168,7 +168,7 @@ class Build:
 
     slots: int
     history: list[ev.Event]
-    states: list[RunState]
+    states: list[RunState] = field(repr=False)  # the history says it all
     under_way: list[Effect] = field(default_factory=list)
 
     @classmethod
