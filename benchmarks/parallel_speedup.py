@@ -33,7 +33,7 @@ from auto_build.settings import FILE
 from auto_build.workspace import HOME, PLAN
 
 INDEPENDENT: Final = "002-independent"
-_SETTINGS: Final = '[agents.script]\nkind = "scripted"\n'
+_SETTINGS: Final = '[agents.script]\nkind = "scripted"\n[containment]\nsecrets = "off"\n'
 
 
 @dataclass(frozen=True, slots=True)
