@@ -16,6 +16,7 @@ from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import Landed, RunState
 from auto_build.core.transitions import apply
+from auto_build.core.view import Label as Word
 from auto_build.core.view import View, build_view
 from auto_build.errors import NotReady
 from auto_build.git.conservation import find_lost
@@ -488,7 +489,9 @@ def _not_finished(view: View) -> NotReady:
     missing = [f"{row.id} ({row.label.value})" for row in view.rows if not row.commit]
     missing = [one for one in missing if "skipped" not in one]
     shown = ", ".join(missing[:_SHOWN])
+    undone = any(row.label is Word.UNDONE for row in view.rows)
+    way = "bring back what was undone (redo), or have it done again (retry)" if undone else ""
     return NotReady(
         f"{len(missing)} of {len(view.rows)} chunks have not landed: {shown}",
-        hint="run it again to go on, or merge what there is with --partial",
+        hint=f"{way or 'run it again to go on'}, or merge what there is with --partial",
     )
