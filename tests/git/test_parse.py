@@ -7,7 +7,6 @@ from auto_build.git.parse import (
     Entry,
     Landing,
     MergeTree,
-    Stage,
     Status,
     Tree,
     WorktreeEntry,
@@ -89,7 +88,6 @@ def test_a_merge_is_read_whatever_the_paths_are_called(path: str) -> None:
     )
     assert parse_merge_tree(f"tree\0{stages}\0{said}") == MergeTree(
         Tree("tree"),
-        (Stage(1, "100644", "b1", path), Stage(2, "100755", "b2", path)),
         ("CONFLICT it",),
         (path,),
     )

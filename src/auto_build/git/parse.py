@@ -52,24 +52,10 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One version of a path in conflict: 1 is the merge base's, 2 is ours, 3 is theirs."""
-
-    number: int
-    mode: str
-    oid: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
 class MergeTree:
-    """What `merge-tree` made: a tree, and in conflict the versions and what git says of them.
-
-    `paths` are where: those of the versions, else those that git names.
-    """
+    """What `merge-tree` made: a tree, and what git says of conflicts in which paths."""
 
     tree: Tree
-    stages: tuple[Stage, ...] = ()
     said: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 
@@ -189,17 +175,11 @@ def parse_merge_tree(text: str) -> MergeTree:
     """Read `merge-tree --write-tree --messages -z`."""
     tree, *fields = text.split("\0")
     end = fields.index("")
-    stages = tuple(map(_stage, fields[:end]))
     told = tuple(_conflicts(fields[end + 1 :]))
-    named = [stage.path for stage in stages] or [path for paths, _ in told for path in paths]
+    unmerged = [line.partition("\t")[2] for line in fields[:end]]
+    named = unmerged or [path for paths, _ in told for path in paths]
     said = tuple(text for _, text in told)
-    return MergeTree(Tree(tree), stages, said, tuple(dict.fromkeys(named)))
-
-
-def _stage(text: str) -> Stage:
-    about, _, path = text.partition("\t")
-    mode, oid, number = about.split(" ")
-    return Stage(int(number), mode, oid, path)
+    return MergeTree(Tree(tree), said, tuple(dict.fromkeys(named)))
 
 
 def _conflicts(fields: list[str]) -> Iterator[tuple[list[str], str]]:

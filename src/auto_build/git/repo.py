@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
-from auto_build.git.parse import Change, Commit, Entry, File, Landing, Stage, Status, Tree
+from auto_build.git.parse import Change, Commit, Entry, File, Landing, Status, Tree
 from auto_build.process import CommandFailed, Finished, Processes
 
 NEEDED: Final = (2, 38, 0)
@@ -69,13 +69,12 @@ def ref_part(name: str) -> str:
 class Conflict:
     """Two commits that do not merge; these paths need a decision.
 
-    `tree` holds the merge as far as it goes, with markers where it does not. `stages` are the
-    versions of each path, and `said` is what git says of them.
+    `tree` holds the merge as far as it goes, with markers where it does not; `said` is what git
+    says of it.
     """
 
     paths: tuple[str, ...]
     tree: Tree | None = None
-    stages: tuple[Stage, ...] = ()
     said: tuple[str, ...] = ()
 
 
@@ -415,7 +414,7 @@ class Repo:
         made = parse.parse_merge_tree(done.stdout)
         if done.code == 0:
             return made.tree
-        return Conflict(made.paths, made.tree, made.stages, made.said)
+        return Conflict(made.paths, made.tree, made.said)
 
     async def make_tree(self, entries: str) -> Tree:
         """Make a tree object from entries in the form of `ls-tree -z`."""
