@@ -25,10 +25,6 @@ class Raw:
     mtime_ns: int
     data: bytes
 
-    def same_as(self, other: "Raw | None") -> bool:
-        """Say whether both hold the same in the same mode."""
-        return other is not None and (self.mode, self.data) == (other.mode, other.data)
-
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
