@@ -87,6 +87,8 @@ class Losses:
                 )
             told += (_left_out(lost, reasons[lost.path]) for lost in found.lost)
             told += _unseen(found)
+        if built.replayed and (left := await self._beyond(now)):
+            told.append(f"{left} commits of a replay were not looked at for lost lines")
         return Complete(tuple(dict.fromkeys(told)))
 
     async def _integrations(self, now: Gating, built: Candidate) -> AsyncIterator[_Integration]:
@@ -111,6 +113,12 @@ class Losses:
             _Integration(_parent(before), _parent(after), before, after)
             for before, after in list(zip(old, new, strict=True))[:_MOST_STEPS]
         ]
+
+    async def _beyond(self, now: Gating) -> int:
+        """Return how many commits of a replay are too many to be looked into."""
+        work = Commit(now.work.commit)
+        commits = await self.repo.commits_between(Commit(now.work.base), work)
+        return max(0, len(commits) - _MOST_STEPS)
 
     async def _resolution(self, now: Gating) -> _Integration | None:
         """Return what an agent brought together, until that was found to be whole."""
