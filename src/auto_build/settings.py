@@ -89,6 +89,19 @@ class ModelSettings(_Table):
     plan: str = ""
     work: str = ""
     repair: str = ""
+    review: str = ""
+
+
+class QaSettings(_Table):
+    """Whether a finished build is reviewed, in how many rounds, and where what is found is mended.
+
+    `fix` is where fixers work: in the staging worktree, one at a time, or in worker slots, several
+    at once where findings are in different files.
+    """
+
+    review: bool = True
+    rounds: int = Field(default=10, ge=1, le=100)
+    fix: Literal["staging", "parallel"] = "staging"
 
 
 class GateSettings(_Table):
@@ -270,13 +283,14 @@ class Settings(_Table):
     run: RunSettings = RunSettings()
     models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
+    qa: QaSettings = QaSettings()
     claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     containment: ContainmentSettings = ContainmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
 
-    def model_for(self, job: Literal["plan", "work", "repair"]) -> str:
+    def model_for(self, job: Literal["plan", "work", "repair", "review"]) -> str:
         """Return the model for a job; empty where the agent's own default is meant."""
         models = self.models
         match job:
@@ -286,11 +300,14 @@ class Settings(_Table):
                 return models.work or self.run.model
             case "repair":
                 return models.repair or models.work or self.run.model
+            case "review":
+                return models.review or self.run.model
 
     @property
     def models_of_a_run(self) -> tuple[str, ...]:
         """Every model that a build may ask for, once each."""
-        named = (self.model_for("work"), self.model_for("repair"))
+        reviews = (self.model_for("review"),) if self.qa.review else ()
+        named = (self.model_for("work"), self.model_for("repair"), *reviews)
         return tuple(dict.fromkeys(model for model in named if model))
 
     def require_agent(self) -> tuple[str, AnyAgent]:

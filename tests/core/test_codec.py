@@ -6,8 +6,19 @@ from typing import Any, get_args
 import pytest
 
 from auto_build.core import events as ev
+from auto_build.core.acceptance import ItemResult, ItemState
 from auto_build.core.claims import Claim
 from auto_build.core.codec import decode_event, encode_event
+from auto_build.core.findings import (
+    Comment,
+    Criterion,
+    Finding,
+    Met,
+    Review,
+    Severity,
+    Source,
+    Verdict,
+)
 from auto_build.core.plan import (
     Chunk,
     ChunkId,
@@ -66,6 +77,43 @@ FLAKY = ev.CheckResult(
     runs=2,
 )
 STOPPED = ev.CheckResult("make", passed=False, code=None, seconds=900.0)
+FINDING = Finding(
+    severity=Severity.MAJOR,
+    what="it crashes",
+    file="ü b.py",
+    line=3,
+    why="no bell",
+    verify="ring it",
+    source=Source.CHECK,
+    command="make",
+    chunk="a",
+)
+REVIEWS = [
+    Review(
+        round=1,
+        commit="head",
+        verdict=verdict,
+        by="claude",
+        summary="looks well",
+        why="nothing",
+        findings=(FINDING,),
+        criteria=(Criterion("it rings", Met.NO, "silence"),),
+        items=(
+            ItemResult(
+                item="api-1",
+                kind=VerificationKind.API,
+                what="GET /",
+                state=ItemState.FAILED,
+                note="404",
+                evidence=("/x.png",),
+            ),
+        ),
+        notes=("it wrote files: undone",),
+        seconds=1.5,
+    )
+    for verdict in Verdict
+]
+PHASE = Phase(id=PhaseId("qa-1"), chunks=(Chunk(id=ChunkId("qa-1")),), round=1)
 EVENTS: list[ev.Event] = [
     ev.RunStarted(PLAN, "base", landed={A: "c0ffee"}, attempts={A: 3}),
     ev.RunStarted(PLAN, "base", undone={A: "c0ffee"}),
@@ -81,7 +129,20 @@ EVENTS: list[ev.Event] = [
     ),
     ev.RevisionLanded("the worktree is dirty"),
     ev.RevisionVoided("head"),
-    ev.RunMerged("main", "c0ffee"),
+    ev.QaBegan(10),
+    ev.QaStopped("no progress"),
+    ev.QaSkipped("asked for"),
+    ev.ReviewStarted(1, "head", budget=2.5),
+    ev.ReviewSpent("c0de", Usage(output_tokens=9)),
+    *(ev.Reviewed(review) for review in REVIEWS),
+    ev.FixesAsked(PHASE, in_staging=True),
+    ev.Commented(Comment("too long", A, "me")),
+    *(ev.MergeMeant("main", "was", "c0ffee", "head", form, "late") for form in ev.MergeForm),
+    ev.MergeVoided("a hook said no"),
+    ev.RunMerged("main", "c0ffee", "was"),
+    ev.MergeUndone("was"),
+    ev.RunParked("head"),
+    ev.RunUnparked(),
     ev.RunDiscarded("refs/auto-build/discarded/1"),
     ev.Steered("use the new API", to=A),
     ev.Steered("be brief", file=True),

@@ -26,6 +26,7 @@ from auto_build.settings import (
     EnvironmentSettings,
     GateSettings,
     ModelSettings,
+    QaSettings,
     RunSettings,
     ScriptedAgent,
     Settings,
@@ -74,6 +75,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
         ("`[containment]`", [ContainmentSettings]),
         ("`[environment]`", [EnvironmentSettings]),
         ("`[models]`", [ModelSettings]),
+        ("`[qa]`", [QaSettings]),
         ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),
     ],
 )

@@ -479,9 +479,10 @@ script = "{spec_dir}/script.json"
 
 
 def _settings(more: str) -> str:
-    """Return a settings file; secrets are looked for only in tests that set something of that."""
+    """Return a settings file; no secrets are looked for, and nothing is reviewed, unless asked."""
     quick = "" if "[containment]" in more else '[containment]\nsecrets = "off"\n'
-    return f"{_SETTINGS}\n{more}\n{quick}"
+    alone = "" if "[qa]" in more else "[qa]\nreview = false\n"
+    return f"{_SETTINGS}\n{more}\n{quick}{alone}"
 
 
 def run_git(where: Path, *args: str, ok: Iterable[int] = (0,)) -> str:

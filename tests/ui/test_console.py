@@ -10,9 +10,11 @@ from rich.console import Console, RenderableType
 
 from auto_build.core import events as ev
 from auto_build.core.claims import Claim
+from auto_build.core.findings import Comment, Finding, Review, Severity, Verdict
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Plan
 from auto_build.core.state import RunState
 from auto_build.core.transitions import step
+from auto_build.core.usage import Usage
 from auto_build.core.view import Label, Times, View, build_view
 from auto_build.journal import Record
 from auto_build.ui.block import Scene, block_lines
@@ -306,7 +308,18 @@ def every_kind(story: Story) -> Iterator[ev.Event]:
     yield from (ev.CandidatePassed(A, "c", "h"), ev.LandStarted(A), ev.CandidateLanded(A, "d"))
     for end in (ev.RevisionVoided("h"), ev.RevisionLanded()):
         yield from (ev.RevisionPassed(ev.Revision.UNDO, landing, "e", "h"), end)
-    yield from (ev.SessionClosed(ev.Ending.DONE), ev.RunMerged("main", "f" * 40))
+    yield from (ev.QaBegan(10), ev.ReviewStarted(1, "d" * 40), ev.ReviewSpent("s", Usage()))
+    finding = Finding(severity=Severity.MAJOR, what="it crashes", file="a.py", line=3)
+    for verdict in Verdict:
+        review = Review(round=1, commit="d" * 40, verdict=verdict, findings=(finding,), why="busy")
+        yield ev.Reviewed(review)
+    fix = Chunk(id=ChunkId("qa-1"))
+    yield ev.FixesAsked(Phase(id=PhaseId("qa-1"), chunks=(fix,), round=1), in_staging=True)
+    yield from (ev.ChunkSkipped(fix.id, "x"), ev.QaStopped("no progress"), ev.QaSkipped("asked"))
+    yield from (ev.Commented(Comment("long", A, "me")), ev.RunParked("d" * 40), ev.RunUnparked())
+    meant = ev.MergeMeant("main", "e" * 40, "f" * 40, "d" * 40, ev.MergeForm.MERGE)
+    yield from (meant, ev.MergeVoided("a hook"), ev.SessionClosed(ev.Ending.DONE), meant)
+    yield from (ev.RunMerged("main", "f" * 40), ev.MergeUndone("e" * 40))
     yield ev.RunDiscarded("refs/kept")
 
 

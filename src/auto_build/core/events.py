@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.findings import Comment, Review
+from auto_build.core.plan import ChunkId, Phase, Plan
 from auto_build.core.suite import Check
 from auto_build.core.usage import Usage
 from auto_build.core.verdict import Standing
@@ -40,6 +41,14 @@ class Revision(StrEnum):
 
     UNDO = "undo"
     REDO = "redo"
+
+
+class MergeForm(StrEnum):
+    """How staging comes into the user's branch."""
+
+    FAST_FORWARD = "fast-forward"
+    MERGE = "merge"
+    SQUASH = "squash"
 
 
 class Ending(StrEnum):
@@ -205,12 +214,127 @@ class RevisionVoided:
     head: str
 
 
+# --- reviews -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QaBegan:
+    """Review rounds begin, at most `rounds` of them."""
+
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class QaStopped:
+    """The rounds end without an approval, and why; nobody goes on by himself."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class QaSkipped:
+    """Somebody says that the build needs no review; nothing was looked at."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewStarted:
+    """A reviewer is about to look at staging's `commit`; it may spend `budget` US dollars."""
+
+    round: int
+    commit: str
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewSpent:
+    """What the reviewer's conversation `session` has used up so far."""
+
+    session: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A review came to its end; what a person says of the build is one, too."""
+
+    review: Review
+
+
+@dataclass(frozen=True, slots=True)
+class FixesAsked:
+    """What a review found is to be mended by the chunks of a phase.
+
+    `in_staging` says that its agent works in the staging worktree, and not in a worker slot.
+    """
+
+    phase: Phase
+    in_staging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Commented:
+    """A person has something to say of the build, or of a chunk, for whoever reviews it."""
+
+    comment: Comment
+
+
+# --- the way to the user's branch ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MergeMeant:
+    """The user's branch is about to be moved from `was` to `commit`: the intent of a merge.
+
+    `branch` is its short name, empty on a detached HEAD; `staging` is the commit that it brings in.
+    `forced` is the reason that somebody gave for merging what is not approved.
+    """
+
+    branch: str
+    was: str
+    commit: str
+    staging: str
+    form: MergeForm
+    forced: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeVoided:
+    """What was meant did not come about, and will not."""
+
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class RunMerged:
-    """Staging was brought into the user's branch, as `commit`."""
+    """Staging was brought into the user's branch, as `commit`; before that, it was at `was`."""
 
     branch: str
     commit: str
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeUndone:
+    """The user's branch is back at `commit`, where it was before the merge; staging is back, too.
+
+    Or what was merged was taken back by `commit`, on top of what has come since.
+    """
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunParked:
+    """The build is put aside at staging's `head`, so that another one can be built."""
+
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunUnparked:
+    """The build has its staging worktree again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,6 +651,7 @@ ChunkEvent = (
     | CandidateLanded
     | LandingVoided
 )
+QaEvent = QaBegan | QaStopped | QaSkipped | ReviewStarted | Reviewed | FixesAsked | Commented
 RunEvent = (
     RunStarted
     | SessionOpened
@@ -538,7 +663,14 @@ RunEvent = (
     | RevisionPassed
     | RevisionLanded
     | RevisionVoided
+    | QaEvent
+    | ReviewSpent
+    | MergeMeant
+    | MergeVoided
     | RunMerged
+    | MergeUndone
+    | RunParked
+    | RunUnparked
     | RunDiscarded
     | Steered
     | StraysFound

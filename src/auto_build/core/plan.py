@@ -64,13 +64,17 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Chunks that belong together; starts when every phase in `depends_on` has landed."""
+    """Chunks that belong together; starts when every phase in `depends_on` has landed.
+
+    One that mends what a review found is of that `round`; a plan's own phases are of none.
+    """
 
     id: PhaseId
     name: str = ""
     depends_on: tuple[PhaseId, ...] = ()
     parallel_safe: bool = True
     chunks: tuple[Chunk, ...] = ()
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,16 @@ class Plan:
     def chunks(self) -> Mapping[ChunkId, Chunk]:
         """Every chunk by id, in the order of the plan."""
         return {chunk.id: chunk for phase in self.phases for chunk in phase.chunks}
+
+    @cached_property
+    def own(self) -> tuple[Phase, ...]:
+        """The phases that the plan file has; the others mend what reviews found."""
+        return tuple(phase for phase in self.phases if not phase.round)
+
+    def fixes_of(self, round_: int) -> tuple[ChunkId, ...]:
+        """Return the chunks that mend what the review of a round found."""
+        found = (phase.chunks for phase in self.phases if phase.round == round_ and round_)
+        return tuple(chunk.id for chunks in found for chunk in chunks)
 
     @cached_property
     def phase_of(self) -> Mapping[ChunkId, Phase]:

@@ -6,6 +6,7 @@ last wrote it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -57,7 +58,7 @@ def take_in(
     """
     found: list[ev.Event] = list(lost(state))
     known = state.chunks
-    if file.plan != state.plan:
+    if file.plan.phases != state.plan.own or file.plan.title != state.plan.title:
         fresh = {
             chunk: landed[chunk] for chunk in file.plan.chunks if chunk in landed.keys() - known
         }
@@ -80,7 +81,8 @@ def take_in(
 
 
 def describe_change(old: Plan, new: Plan) -> str:
-    """Say in a few words how a plan was edited."""
+    """Say in a few words how a plan was edited, apart from what mends the findings of reviews."""
+    old, new = (replace(plan, phases=plan.own) for plan in (old, new))
     added = [chunk for chunk in new.chunks if chunk not in old.chunks]
     removed = [chunk for chunk in old.chunks if chunk not in new.chunks]
     changed = [

@@ -13,9 +13,11 @@ from auto_build.core.claims import Claim, find_claim, first_overlap
 from auto_build.core.gatebook import GateBook
 from auto_build.core.outcomes import Setback
 from auto_build.core.plan import ChunkId, Plan
+from auto_build.core.qa import Qa
 from auto_build.core.usage import Usage, total
 
 CENT: Final = 0.01
+REVIEWER: Final = ChunkId("review")  # under which what reviewers use up is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,8 @@ class RunState:
     begin before `hold_until`, in seconds since the epoch. `halt` says why nobody can work at all.
     `usage` is what each chunk's conversations have used up; `forgiven` what a chunk had cost, in
     dollars, when somebody asked for it again. `revision` is an undo or redo that was meant and of
-    which nobody knows yet whether it came about.
+    which nobody knows yet whether it came about, `merging` such a merge. `parked` says that another
+    build may have the staging worktree.
     """
 
     plan: Plan
@@ -288,7 +291,10 @@ class RunState:
     forgiven: Mapping[ChunkId, float] = field(default_factory=dict)
     notes: tuple[ev.Steered, ...] = ()
     strays: tuple[ev.StraysFound, ...] = ()
+    qa: Qa = field(default_factory=Qa)
+    merging: ev.MergeMeant | None = None
     merged: ev.RunMerged | None = None
+    parked: bool = False
     discarded: bool = False
     revision: ev.RevisionPassed | None = None
     head: str = ""  # the commit that landed last, or an undo

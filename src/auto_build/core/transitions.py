@@ -10,11 +10,13 @@ from types import MappingProxyType
 
 from auto_build.core import events as ev
 from auto_build.core.claims import covers, touches
+from auto_build.core.findings import Verdict
 from auto_build.core.gatebook import GateBook
 from auto_build.core.outcomes import MOST_BACKOFFS, NEXT, Setback, Step, repeats
 from auto_build.core.plan import ChunkId
 from auto_build.core.state import (
     CENT,
+    REVIEWER,
     Attempt,
     ChunkState,
     Clash,
@@ -128,8 +130,12 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
             return replace(state, paused=event.why)
         case ev.RevisionPassed() | ev.RevisionLanded() | ev.RevisionVoided():
             return _revise(state, event)
-        case ev.RunMerged():
-            return replace(state, merged=event)
+        case ev.ReviewSpent():
+            return _account(state, ev.UsageReported(REVIEWER, event.session, event.usage))
+        case ev.MergeMeant() | ev.MergeVoided() | ev.RunMerged() | ev.MergeUndone():
+            return _merge(state, event)
+        case ev.RunParked() | ev.RunUnparked():
+            return _park(state, event)
         case ev.RunDiscarded():
             return replace(state, discarded=True)
         case ev.Steered():
@@ -138,14 +144,77 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
             return replace(state, strays=(*state.strays, event))
         case ev.RunStarted():
             return start(event)
+        case _:
+            return _review(state, event)
+
+
+def _review(state: RunState, event: ev.QaEvent) -> RunState:
+    """Return the state with what reviewers and people say of it."""
+    reviewed = replace(state, qa=state.qa.after(event))
+    match event:
+        case ev.ReviewStarted() if state.live:
+            raise IllegalTransition(state.live, event)
+        case ev.FixesAsked():
+            return _ask_for_fixes(reviewed, event)
+        case ev.Reviewed() if event.review.verdict is not Verdict.NONE:
+            return _supersede(reviewed, event.review.round)
+        case _:
+            return reviewed
+
+
+def _ask_for_fixes(state: RunState, event: ev.FixesAsked) -> RunState:
+    phase = event.phase
+    if state.live or not phase.round or any(one.id in state.chunks for one in phase.chunks):
+        raise IllegalTransition(state.live, event)
+    plan = replace(state.plan, phases=(*state.plan.phases, phase))
+    chunks = {**state.chunks, **{chunk.id: Pending() for chunk in phase.chunks}}
+    return replace(state, plan=plan, chunks=MappingProxyType(chunks))
+
+
+def _supersede(state: RunState, round_: int) -> RunState:
+    """Return a state in which what could not be mended is left to the findings of a new review."""
+    over = {
+        chunk.id: Skipped(_attempts(now), f"review {round_} has looked at its findings again")
+        for phase in state.plan.phases
+        for chunk in phase.chunks
+        if phase.round and isinstance(now := state.chunks[chunk.id], Failed | Pending | SetAside)
+    }
+    return replace(state, chunks=MappingProxyType({**state.chunks, **over})) if over else state
+
+
+def _merge(
+    state: RunState, event: ev.MergeMeant | ev.MergeVoided | ev.RunMerged | ev.MergeUndone
+) -> RunState:
+    """Return the state while a merge is meant, after it came about or did not, or was undone."""
+    match event:
+        case ev.MergeMeant() if state.merging is None:
+            return replace(state, merging=event)
+        case ev.MergeVoided() if state.merging is not None:
+            return replace(state, merging=None)
+        case ev.RunMerged():
+            return replace(state, merging=None, merged=event)
+        case ev.MergeUndone() if state.merged is not None:
+            return replace(state, merged=None)
+        case _:
+            raise IllegalTransition(state.merging, event)
+
+
+def _park(state: RunState, event: ev.RunParked | ev.RunUnparked) -> RunState:
+    parks = isinstance(event, ev.RunParked)
+    if state.parked is parks:
+        raise IllegalTransition(state.parked, event)
+    return replace(state, parked=parks)
 
 
 def _change_plan(state: RunState, event: ev.PlanChanged) -> RunState:
+    """Return the state with another plan; what mends the findings of reviews stays in it."""
+    mending = tuple(phase for phase in state.plan.phases if phase.round)
+    plan = replace(event.plan, phases=(*event.plan.own, *mending))
     chunks: dict[ChunkId, ChunkState] = {
-        chunk: state.chunks.get(chunk) or _first(chunk, event) for chunk in event.plan.chunks
+        chunk: state.chunks.get(chunk) or _first(chunk, event) for chunk in plan.chunks
     }
     queue = tuple(chunk for chunk in state.queue if chunk in chunks)
-    return replace(state, plan=event.plan, chunks=MappingProxyType(chunks), queue=queue)
+    return replace(state, plan=plan, chunks=MappingProxyType(chunks), queue=queue)
 
 
 def _revise(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from auto_build.core import events as ev
 from auto_build.core.dialects import FileStatus
 from auto_build.core.plan import ChunkId
+from auto_build.core.qa import Qa, Standing
 from auto_build.core.scheduler import blocked, waits_for
 from auto_build.core.state import (
     ChunkState,
@@ -170,7 +171,7 @@ class View:
     `usage` is what all of it used up, `max_cost` the run's limit in US dollars; nobody begins
     before `hold_until`, in seconds since the epoch. `flaky` are tests (commands where none was
     named) that both failed and passed on the same tree; `strays` is what was changed on the user's
-    side.
+    side. `qa` is what reviews came to, and `standing` how they stand at what had landed last.
     """
 
     spec: str
@@ -186,6 +187,9 @@ class View:
     hold_until: float = 0.0
     flaky: tuple[str, ...] = ()
     strays: tuple[ev.StraysFound, ...] = ()
+    qa: Qa = field(default_factory=Qa)
+    standing: Standing = Standing.NONE
+    parked: bool = False
 
     def count(self, *labels: Label) -> int:
         """Return how many chunks are in one of these states."""
@@ -229,6 +233,9 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
             for name in sorted(names)
         ),
         strays=state.strays,
+        qa=state.qa,
+        standing=state.qa.standing(state.head or (state.qa.last.commit if state.qa.last else "")),
+        parked=state.parked,
     )
 
 

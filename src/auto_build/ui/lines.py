@@ -7,6 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from auto_build.core import events as ev
+from auto_build.core.findings import Review, Verdict
 from auto_build.core.plan import ChunkId, Plan
 from auto_build.core.scheduler import blocked
 from auto_build.core.state import (
@@ -61,6 +62,13 @@ _REVISED: Final = Mark("↶", "revised", "yellow")
 _BEHIND: Final = Mark("!", "behind", "yellow")
 _STRAYED: Final = Mark("!", "strayed", "yellow")
 _BLOCKS: Final = Mark("!", "blocks", "red")
+_REVIEW: Final = Mark("?", "review", "cyan")
+_APPROVED: Final = Mark("✓", "approved", "bold green")
+_REJECTED: Final = Mark("✗", "findings", "red")
+_SILENT: Final = Mark("!", "no answer", "yellow")
+_MENDING: Final = Mark("↻", "mending", "yellow")
+_COMMENT: Final = Mark("»", "comment", "bold")
+_PARKED: Final = Mark("‖", "parked", "yellow")
 _LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _UNVERIFIED: Final = Mark("!", "to verify", "yellow")
 _WARNING: Final = Mark("!", "warning", "yellow")
@@ -154,8 +162,19 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:  # noqa: C901 - what is s
             )
         case ev.RevisionVoided():
             return Line(_LOST, "", "before an undo or redo came about: staging is as it was")
+        case ev.MergeMeant():
+            where = event.branch or "your checkout"
+            return Line(_LANDING, "", f"{where} goes to {event.commit[:10]} ({event.form.value})")
+        case ev.MergeVoided():
+            return Line(_LOST, "", f"the merge did not come about: {event.why}")
         case ev.RunMerged():
             return Line(_MERGED, "", f"into {event.branch} at {event.commit[:10]}")
+        case ev.MergeUndone():
+            return Line(_REVISED, "", f"the merge is undone: your branch is at {event.commit[:10]}")
+        case ev.RunParked():
+            return Line(_PARKED, "", f"at {event.head[:10]}: another spec may be built")
+        case ev.RunUnparked():
+            return Line(_OPENED, "", "staging is this build's again")
         case ev.RunDiscarded():
             return Line(_DISCARDED, "", f"staging is gone; its last commit is kept as {event.pin}")
         case ev.Steered():
@@ -164,6 +183,46 @@ def _run_line(event: ev.RunEvent, view: View) -> Line:  # noqa: C901 - what is s
         case ev.StraysFound():
             who = event.chunks[0] if len(event.chunks) == 1 else ""
             return Line(_STRAYED, who, stray_words(event), whole=True)
+        case ev.ReviewSpent():
+            return Line(_DOING, "", f"the reviewer has used {used(event.usage)}", quiet=True)
+        case _:
+            return _qa_line(event)
+
+
+def _qa_line(event: ev.QaEvent) -> Line:
+    match event:
+        case ev.QaBegan():
+            return Line(_REVIEW, "", f"staging is reviewed, in {event.rounds} rounds at most")
+        case ev.QaStopped():
+            return Line(_STOPPED, "", f"the review rounds: {event.why}", whole=True)
+        case ev.QaSkipped():
+            return Line(_NOTE, "", f"no review: {event.why}")
+        case ev.ReviewStarted():
+            return Line(_REVIEW, "", f"round {event.round}: staging at {event.commit[:10]}")
+        case ev.Reviewed():
+            return _reviewed(event.review)
+        case ev.FixesAsked():
+            where = "in staging" if event.in_staging else "in worker slots"
+            work = counted(len(event.phase.chunks), "chunk")
+            return Line(_MENDING, "", f"round {event.phase.round}: {work}, {where}")
+        case ev.Commented():
+            whom = event.comment.chunk or ""
+            return Line(_COMMENT, whom, f"{event.comment.by}: {event.comment.text}".lstrip(": "))
+
+
+def _reviewed(review: Review) -> Line:
+    by = f" by {review.by}" if review.by else ""
+    match review.verdict:
+        case Verdict.APPROVED:
+            return Line(_APPROVED, "", f"{review.commit[:10]}{by}: {review.summary}".rstrip(": "))
+        case Verdict.NONE:
+            return Line(_SILENT, "", f"the review came to no verdict: {review.why}", whole=True)
+        case Verdict.REJECTED:
+            found = "; ".join(
+                f"{one.place}: {one.what}" if one.place else one.what for one in review.blocking
+            )
+            many = counted(len(review.blocking), "finding")
+            return Line(_REJECTED, "", f"{many}{by}: {found}", whole=True)
 
 
 def _chunk_lines(  # noqa: C901 - what is said of each event
