@@ -5,9 +5,10 @@ Everything here can be done again at any time; nothing is removed that is not ke
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from auto_build.core.events import Event, RevisionLanded, RevisionVoided
+from auto_build.core.events import Event, MergeVoided, RevisionLanded, RevisionVoided, RunMerged
 from auto_build.core.evidence import Landings, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile
@@ -15,15 +16,16 @@ from auto_build.core.reconcile import begin, take_in
 from auto_build.core.state import Landed, Running, RunState
 from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
-from auto_build.git.evidence import base_of, mend_pins, read_signed
+from auto_build.git.evidence import base_of, find_squashed, holds, mend_pins, read_signed
 from auto_build.git.landing import Label, branch_of, pins_of, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
-from auto_build.git.worktree import Worktrees
+from auto_build.git.worktree import FOLDER, Worktrees
 from auto_build.policy.paths import SPECS
 from auto_build.policy.tree import MOST_FILE_BYTES
 
 _SHOWN: Final = 10
+DETACHED: Final = "HEAD (detached)"  # as the name of a branch, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Groundwork:
         if state is None or state.discarded or not state.head:
             return base
         last = await self.repo.find_commit(state.head)
-        if last is None or await self.repo.is_ancestor(last, base):
+        if last is None or await holds(self.repo, self.spec, base, last):
             return base
         self.warn(f"the staging branch was gone; it is made again at {last[:10]}, what landed last")
         return last
@@ -131,9 +133,15 @@ class Groundwork:
         found = {
             chunk: Commit(commit) for chunk, commit in landed.items() if chunk not in state.chunks
         }
+        merged = state.merged and Commit(state.merged.commit)
+        is_merged = merged and await self.repo.is_ancestor(merged, head)
+        heads = (head, *await find_squashed(self.repo, self.spec, head))
         for chunk, now in state.chunks.items():
-            if isinstance(now, Landed) and (await self.repo.is_ancestor(Commit(now.commit), head)):
-                found[chunk] = Commit(now.commit)
+            if not isinstance(now, Landed):
+                continue
+            commit = Commit(now.commit)
+            if is_merged or any([await self.repo.is_ancestor(commit, one) for one in heads]):
+                found[chunk] = commit
         return found
 
     async def _require_room(self) -> None:
@@ -147,10 +155,30 @@ class Groundwork:
             )
 
 
-async def find_settled(
+async def find_settled(repo: Repo, branch: str, state: RunState) -> tuple[Event, ...]:
+    """Return what became of an undo, a redo or a merge that was meant when somebody was killed."""
+    return (*await _find_revised(repo, branch, state), *await _find_merged(repo, state))
+
+
+async def _find_merged(repo: Repo, state: RunState) -> tuple[RunMerged | MergeVoided, ...]:
+    """Return whether a merge that was meant has come about, by where the user's branch is."""
+    meant = state.merging
+    if meant is None:
+        return ()
+    wanted = f"refs/heads/{meant.branch}" if meant.branch else None
+    theirs = [one for one in await Worktrees(repo).listed() if Path(one.path).parent.name != FOLDER]
+    heads = [one.head for one in theirs if one.branch == wanted]
+    if wanted and (head := await repo.find_commit(wanted)):
+        heads.append(head)
+    for one in heads:
+        if await repo.is_ancestor(Commit(meant.commit), Commit(one)):
+            return (RunMerged(meant.branch or DETACHED, meant.commit, meant.was),)
+    return (MergeVoided("it was cut off before your branch was moved"),)
+
+
+async def _find_revised(
     repo: Repo, branch: str, state: RunState
 ) -> tuple[RevisionLanded | RevisionVoided, ...]:
-    """Return what became of an undo or redo that was meant when its coordinator was killed."""
     head = await repo.find_commit(branch)
     if state.revision is None or head is None:
         return ()

@@ -115,6 +115,16 @@ class GateSettings(_Table):
     window: int | None = Field(default=None, ge=1, le=64)
 
 
+class MergeSettings(_Table):
+    """How a build comes into the user's branch, and for how many days its pins stay afterwards.
+
+    `auto` moves the branch on where that is possible, and makes a merge commit where it is not.
+    """
+
+    form: Literal["auto", "merge", "squash"] = "auto"
+    keep_pins_days: int = Field(default=30, ge=0, le=3650)
+
+
 class ClaimSettings(_Table):
     """What becomes of a write beyond a chunk's claims."""
 
@@ -284,6 +294,7 @@ class Settings(_Table):
     models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
     qa: QaSettings = QaSettings()
+    merge: MergeSettings = MergeSettings()
     claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
     environment: EnvironmentSettings = EnvironmentSettings()

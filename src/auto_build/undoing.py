@@ -7,24 +7,19 @@ history is never rewritten, and nothing that landed is lost.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from auto_build.assembly import Bench, furnish
 from auto_build.checks import explain
 from auto_build.core import events as ev
 from auto_build.core.evidence import write_note
 from auto_build.core.state import Landed, RunState
-from auto_build.core.suite import suite
 from auto_build.core.transitions import apply
-from auto_build.core.verdict import FEW
 from auto_build.core.view import plan_notes
 from auto_build.delivery import Build
 from auto_build.errors import NotReady, StagingMoved
 from auto_build.git.evidence import keep_notes, pin_landed
 from auto_build.groundwork import Groundwork, find_settled
-from auto_build.journal import RunLock
-from auto_build.policy.environment import Environment
-from auto_build.process import Processes, end_marked
+from auto_build.proving import Prover, Red
 from auto_build.revising import Draft, Drafts
 from auto_build.settings import Settings, load_settings
 from auto_build.workspace import PlanWriter
@@ -74,16 +69,8 @@ class Reviser:
             NotReady: it cannot be, or what would be in staging is red; nothing was changed.
             RunLocked: a run is going on.
         """
-        build = self.build
-
-        def tidy() -> None:
-            end_marked({"GIT_CEILING_DIRECTORIES": build.worktrees.ceiling})
-
-        with RunLock.acquire(build.workspace.state_dir, build.spec.name, tidy=tidy) as lock:
-            repo = replace(build.repo, processes=Processes(lock.lease))
-            return await _Held(replace(build, repo=repo), self.say, self.warn).revise(
-                revision, wanted
-            )
+        with self.build.held() as build:
+            return await _Held(build, self.say, self.warn).revise(revision, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,38 +110,13 @@ class _Held:
         Raises:
             NotReady: something is red there that is not red in staging.
         """
-        build = self.build
-        trials = furnish(self._bench(settings), lambda _, text: self.say(text))
-        seat = trials.slots.seat(1, draft.revision.value)
         after = draft.applied(state)
         landed = [chunk for chunk, now in after.chunks.items() if isinstance(now, Landed)]
-        results: list[ev.CheckResult] = []
-        try:
-            await trials.slots.require_fit(draft.candidate)
-            if failed := await trials.set_up(draft.candidate, seat):
-                raise _red(draft, failed)
-            for check in suite(state.plan, settings.gate.checks, landed):
-                before = state.gate.standing.get(check.key)
-                result = await trials.examine(check, draft.candidate, seat, before=before, runs=FEW)
-                if not result.passed:
-                    raise _red(draft, result)
-                results.append(result)
-        finally:
-            if not settings.run.keep_worktrees:
-                for slot in build.worktrees.slots():
-                    await build.worktrees.remove(build.worktrees.slot_path(slot))
-        return tuple(results)
-
-    def _bench(self, settings: Settings) -> Bench:
-        own = settings.environment
-        return Bench(
-            repo=self.build.repo,
-            worktrees=self.build.worktrees,
-            workspace=self.build.workspace,
-            spec=self.build.spec,
-            settings=settings,
-            environment=Environment(os.environ, own.passed, own.set, secrets=own.secrets),
-        )
+        async with Prover.open(self.build, settings, self.say, draft.revision.value) as prover:
+            found = await prover.prove(draft.candidate, state, landed)
+        if isinstance(found, Red):
+            raise _red(draft, found.result)
+        return found
 
     async def _land(
         self, draft: Draft, state: RunState, checks: tuple[ev.CheckResult, ...]

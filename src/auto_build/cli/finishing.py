@@ -1,17 +1,18 @@
-"""`review`, `merge`, `discard`, `clean`: from staging to the user."""
+"""`review`, `discard`, `clean`: look at what was built, throw it away, tidy up."""
 
 import asyncio
 from pathlib import Path
 
 import click
 
+from auto_build.cleaning import Cleaned, clean
 from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out
 from auto_build.cli.ways import subcommand_ways
-from auto_build.delivery import Build, clean
+from auto_build.delivery import Build
 from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, UsageProblem
 from auto_build.ui.console import Ways
-from auto_build.ui.words import stray_words
+from auto_build.ui.words import counted, stray_words
 
 
 @click.command()
@@ -57,33 +58,6 @@ def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -
 
 @click.command()
 @click.argument("spec")
-@click.option("--partial", is_flag=True, help="Merge although not every chunk has landed.")
-@project_dir
-@as_json
-def merge(spec: str, partial: bool, project_dir: Path, as_json: bool) -> int:
-    """Bring staging into the branch that you have checked out."""
-    return do_merge(project_dir, spec, Out(as_json), partial=partial)
-
-
-def do_merge(folder: Path, spec: str, out: Out, *, partial: bool) -> int:
-    """Merge staging into the user's branch."""
-
-    async def act() -> int:
-        done = await (await Build.open(folder, spec)).merge(partial=partial)
-        if out.json:
-            out.value(done)
-            return EXIT_DONE
-        how = "fast-forward" if done.fast_forward else "merge commit; run your tests on it"
-        out.text(f"merged into {done.branch}: {done.files} files, {done.commit[:10]} ({how})")
-        if done.kept:
-            out.text(done.kept)
-        return EXIT_DONE
-
-    return asyncio.run(act())
-
-
-@click.command()
-@click.argument("spec")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @project_dir
 @as_json
@@ -112,19 +86,27 @@ def do_discard(folder: Path, spec: str, out: Out, *, yes: bool) -> int:
 
 
 @click.command("clean")
+@click.option("--pins", is_flag=True, help="Also the pins of builds that were over long ago.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @project_dir
 @as_json
-def clean_(project_dir: Path, as_json: bool) -> int:
+def clean_(pins: bool, dry_run: bool, project_dir: Path, as_json: bool) -> int:
     """Remove the worktrees of builds that are over; only what is landed or pinned."""
     out = Out(as_json)
-    done = asyncio.run(clean(project_dir))
+    done = asyncio.run(clean(project_dir, pins=pins, dry_run=dry_run))
     if out.json:
         out.value(done)
         return EXIT_DONE
-    for path in done.removed:
-        out.text(f"removed {path}")
-    for path in done.kept:
-        out.text(f"kept    {path}")
-    if not done.removed and not done.kept:
-        out.text("nothing to clean")
+    for line in _cleaned_lines(done, pins=pins):
+        out.text(line)
     return EXIT_DONE
+
+
+def _cleaned_lines(done: Cleaned, *, pins: bool) -> list[str]:
+    verb = "would remove" if done.dry else "removed"
+    lines = [f"{verb} {path}" for path in done.removed] + [f"kept    {path}" for path in done.kept]
+    if pins:
+        lines.append(f"{verb} {counted(len(done.pins), 'pin')} of builds that are over")
+        if done.young:
+            lines.append(f"kept    {counted(done.young, 'pin')} for {done.days} days after the end")
+    return lines or ["nothing to clean"]

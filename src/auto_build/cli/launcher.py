@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from auto_build.cli.building import build
-from auto_build.cli.finishing import do_discard, do_merge, show_review
+from auto_build.cli.finishing import do_discard, show_review
 from auto_build.cli.looking import show_list, show_status
+from auto_build.cli.merging import do_merge, merge_options, read_wish
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out
 from auto_build.cli.ways import launcher_ways
@@ -23,6 +24,7 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 @click.option("--status", is_flag=True, help="Show how the build stands.")
 @click.option("--review", is_flag=True, help="Show what staging adds.")
 @click.option("--merge", is_flag=True, help="Bring staging into your branch.")
+@merge_options
 @click.option("--discard", is_flag=True, help="Throw staging away (asks first).")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--qa", is_flag=True, help="Run the QA rounds again (not part of this version).")
@@ -36,6 +38,10 @@ def launch(
     as_json: bool,
     verbose: bool,
     yes: bool,
+    squash: bool,
+    force: str | None,
+    pr: bool,
+    remote: str,
     **given: Any,
 ) -> int:
     """Build a spec with several agents at once: --spec 001 --parallel 2."""
@@ -55,6 +61,9 @@ def launch(
     if action == "build":
         ways = launcher_ways(spec, given)
         return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways, yes=yes)
+    if action == "merge":
+        wish = read_wish(squash=squash, force=force)
+        return do_merge(project_dir, spec, out, wish, remote=remote if pr else "")
     return _finish(action, project_dir, spec, out, yes=yes)
 
 
@@ -62,8 +71,6 @@ def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int
     match action:
         case "review":
             return show_review(folder, spec, out, launcher_ways(spec), whole=False)
-        case "merge":
-            return do_merge(folder, spec, out, partial=False)
         case "discard":
             return do_discard(folder, spec, out, yes=yes)
         case _:

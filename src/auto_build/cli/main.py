@@ -8,10 +8,11 @@ import click
 from auto_build.cli.boundary import invoke
 from auto_build.cli.building import pause, retry, run, skip, steer
 from auto_build.cli.drafting import draft, spec
-from auto_build.cli.finishing import clean_, discard, merge, review
+from auto_build.cli.finishing import clean_, discard, review
 from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
 from auto_build.cli.looking import list_, logs, status
+from auto_build.cli.merging import merge_, undo_merge
 from auto_build.cli.plans import plan
 from auto_build.cli.revising import redo, undo, verify_
 from auto_build.cli.showing import demo
@@ -40,7 +41,8 @@ for command in (
     verify_,
     undo,
     redo,
-    merge,
+    merge_,
+    undo_merge,
     discard,
     clean_,
     doctor,

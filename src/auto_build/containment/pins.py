@@ -14,7 +14,7 @@ from auto_build.git.repo import Repo, ref_part
 from auto_build.policy.paths import SPECS
 
 USER: Final = "refs/auto-build/user"
-_STAYING: Final = ("earlier/", "lost/")
+STAYING: Final = ("earlier/", "lost/")
 _MOST_STASHED: Final = 500
 _DIGITS: Final = 10  # of an object id, in names
 _SHOWN: Final = 10
@@ -53,7 +53,7 @@ class Pins:
 
     async def release(self) -> None:
         """Let go of what was kept for the session only."""
-        staying = tuple(f"{self._folder}{name}" for name in _STAYING)
+        staying = tuple(f"{self._folder}{name}" for name in STAYING)
         mine = [ref for ref in await self.load() if not ref.startswith(staying)]
         await self._update(f"delete {ref}" for ref in mine)
 

@@ -14,6 +14,8 @@ from typing import Final
 
 from auto_build.core.events import CheckResult
 
+SPEC_TRAILER: Final = "Auto-Build-Spec"
+SQUASHED_TRAILER: Final = "Auto-Build-Squashed"
 _CHECKED: Final = "Auto-Build-Checked"
 _CHECK: Final = re.compile(r'Auto-Build-Check: sha256:([0-9a-f]{64}) (-?\d+|-) (".*")')
 _OUTPUT: Final = re.compile(rb"--- (\d+) bytes, (\d+) runs(?:, (\".*\"))?")

@@ -7,10 +7,10 @@ is decided in `auto_build.core.evidence`; here it is written and read.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from auto_build.core.evidence import Evidence, Signed
+from auto_build.core.evidence import SPEC_TRAILER, SQUASHED_TRAILER, Evidence, Signed
 from auto_build.errors import StagingMoved
 from auto_build.git.landing import pins_of
-from auto_build.git.parse import LINE_FORMAT, SPEC_TRAILER, Commit, File, parse_line
+from auto_build.git.parse import LINE_FORMAT, Commit, File, parse_line
 from auto_build.git.repo import Repo, ref_part
 
 NOTES: Final = "refs/auto-build/notes"
@@ -84,7 +84,11 @@ async def forget_line(repo: Repo, spec: str) -> None:
 
 
 async def read_signed(repo: Repo, spec: str, head: Commit) -> tuple[Signed, ...]:
-    """Return the landings, undos and redos of a spec that `head` contains, newest first."""
+    """Return the landings, undos and redos of a spec that `head` contains, newest first.
+
+    What a squash in it became of is contained too, as long as git keeps it.
+    """
+    squashed = await find_squashed(repo, spec, head)
     done = await repo.git(
         "log",
         LINE_FORMAT,
@@ -93,9 +97,31 @@ async def read_signed(repo: Repo, spec: str, head: Commit) -> tuple[Signed, ...]
         f"--grep={SPEC_TRAILER}: {spec}",
         "--end-of-options",
         head,
+        *squashed,
     )
     found = parse_line(done.stdout)
     return tuple(one for one in found if one.spec == spec and (one.chunk or one.undo))
+
+
+async def find_squashed(repo: Repo, spec: str, head: Commit) -> tuple[Commit, ...]:
+    """Return what of a build came into `head` as one commit: its staging, which git still keeps."""
+    trailers = (f"%(trailers:key={key},valueonly)" for key in (SPEC_TRAILER, SQUASHED_TRAILER))
+    done = await repo.git(
+        *("log", f"--format={'%x00'.join(trailers)}%x00", "--fixed-strings", "--all-match"),
+        *(f"--grep={SPEC_TRAILER}: {spec}", f"--grep={SQUASHED_TRAILER}: "),
+        *("--end-of-options", head),
+    )
+    fields = [field.strip() for field in done.stdout.split("\0")]
+    named = [oid for name, oid in zip(fields[::2], fields[1::2], strict=False) if name == spec]
+    return tuple([Commit(oid) for oid in named if oid and await repo.has_object(oid)])
+
+
+async def holds(repo: Repo, spec: str, head: Commit, commit: Commit) -> bool:
+    """Say whether `head` contains a commit of a build, itself or squashed."""
+    if await repo.is_ancestor(commit, head):
+        return True
+    squashed = await find_squashed(repo, spec, head)
+    return any([await repo.is_ancestor(commit, one) for one in squashed])
 
 
 async def read_evidence(repo: Repo, spec: str, base: Commit, head: Commit) -> Evidence:

@@ -13,7 +13,8 @@ from functools import partial as bound
 from pathlib import Path
 from typing import Final
 
-from auto_build.git.parse import GITLINK, SPEC_TRAILER, Commit, Tree
+from auto_build.core.evidence import SPEC_TRAILER
+from auto_build.git.parse import GITLINK, Commit, Tree
 from auto_build.git.repo import Conflict, Repo, ref_part
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.policy.tree import MOST_FILE_BYTES, too_large

@@ -204,7 +204,6 @@ LANDING_FORMAT: Final = (
     "%x00%(trailers:key=Auto-Build-Attempt,valueonly,separator=%x1f)"
     "%x00%(trailers:key=Auto-Build-Spec,valueonly,separator=%x1f)%x00"
 )
-SPEC_TRAILER: Final = "Auto-Build-Spec"
 
 
 def _landings(text: str, wanted: str) -> Iterator[Landing]:

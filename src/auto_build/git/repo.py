@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from auto_build.core.evidence import SPEC_TRAILER
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
 from auto_build.git import parse
 from auto_build.git.parse import Change, Commit, Entry, File, Landing, Status, Tree
@@ -373,7 +374,7 @@ class Repo:
     ) -> tuple[Landing, ...]:
         """Return the commits of this spec's chunks that `head` contains, newest first."""
         span = f"{since}..{head}" if since else head
-        trailer = f"{parse.SPEC_TRAILER}: {spec}"
+        trailer = f"{SPEC_TRAILER}: {spec}"
         done = await self.git(
             "log",
             parse.LANDING_FORMAT,

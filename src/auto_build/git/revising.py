@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from auto_build.core.conservation import Lost
-from auto_build.core.evidence import Signed
+from auto_build.core.evidence import SPEC_TRAILER, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.git.conservation import find_lost
 from auto_build.git.landing import Label
-from auto_build.git.parse import SPEC_TRAILER, Commit, Tree
+from auto_build.git.parse import Commit, Tree
 from auto_build.git.repo import Conflict, Repo
 
 _STEP: Final = "step\n"  # of commits that only lead to a tree

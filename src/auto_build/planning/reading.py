@@ -43,6 +43,7 @@ from auto_build.policy.permission import judge
 from auto_build.process import end_marked
 from auto_build.workspace import Workspace
 
+DRAFTING: Final = "drafting"  # the folder of the lock of those who draft
 _NOTICE: Final = 200
 _SHOWN: Final = 4
 
@@ -207,7 +208,7 @@ class Reading:
 @contextmanager
 def _alone(workspace: Workspace, spec: str, ceiling: str) -> Iterator[None]:
     """Hold the lock of those who draft, once nothing of an earlier one is alive."""
-    folder = workspace.state_dir / "drafting"
+    folder = workspace.state_dir / DRAFTING
 
     def tidy() -> None:
         end_marked({"GIT_CEILING_DIRECTORIES": ceiling})
