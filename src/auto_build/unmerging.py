@@ -73,11 +73,8 @@ def _last_merge(build: Build, state: RunState) -> ev.MergeMeant:
         )
     with journal:
         events = [record.event for record in journal.history()]
-    found = [
-        one
-        for one in events
-        if isinstance(one, ev.MergeMeant) and one.commit == state.merged.commit
-    ]
+    last = state.merged.commit
+    found = [one for one in events if isinstance(one, ev.MergeMeant) and one.commit == last]
     if not found:
         raise NotReady(
             f"{build.spec.name} was merged by hand, into {state.merged.branch}",
@@ -193,7 +190,7 @@ class _Unmerger:
         if isinstance(tree, Conflict):
             raise NotReady(
                 f"what came later changed the same lines of {', '.join(tree.paths[:SHOWN])}",
-                hint=f"nothing was changed. Take it back by hand:{self._by_hand() or ' git revert'}",
+                hint="nothing was changed. Take it back by hand, with git revert" + self._by_hand(),
             )
         story = Story(self.build.spec.name, self.build.short_branch, self.meant.staging, self.state)
         made = await git.commit(tree, [head], story.revert_message(commit))

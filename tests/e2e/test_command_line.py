@@ -343,7 +343,7 @@ def test_a_branch_that_moved_meanwhile_is_merged_off_tree(built: Project) -> Non
     later = built.commit_all("Later")
     with built.user_acts():
         done = auto_build(built, "merge", "001", "--json").value
-    assert done["fast_forward"] is False
+    assert done["form"] == "merge"
     parents = run_git(built.path, "rev-parse", "HEAD^1", "HEAD^2").split()
     assert parents[0] == later
 
@@ -354,7 +354,7 @@ def test_a_merge_in_conflict_is_handed_to_the_user(built: Project) -> None:
     head = built.commit_all("Other")
     told = auto_build(built, "merge", "001")
     assert told.code == 1
-    assert "git merge auto-build/001-demo" in told.err
+    assert "git merge auto-build-merge/001-demo" in told.err
     assert run_git(built.path, "rev-parse", "HEAD").strip() == head
 
 

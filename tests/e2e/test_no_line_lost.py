@@ -5,6 +5,8 @@ import pytest
 from auto_build.core import events as ev
 from auto_build.delivery import Build
 from auto_build.errors import NotReady
+from auto_build.merging import merge
+from auto_build.readiness import Wish
 from tests.e2e.project import Project, chunk, edit, shell, sleep, write
 
 
@@ -41,7 +43,7 @@ async def test_a_merge_into_the_users_branch_that_drops_lines_is_refused(project
     before = project.git("rev-parse", "main")
 
     with pytest.raises(NotReady, match="would lose lines") as caught:
-        await (await Build.open(project.path, "001-demo")).merge(partial=False)
+        await merge(await Build.open(project.path, "001-demo"), Wish())
 
     assert "of the build" in str(caught.value)
     assert project.git("rev-parse", "main") == before

@@ -10,6 +10,8 @@ import pytest
 from auto_build import Notice, Record, Update
 from auto_build.core import events as ev
 from auto_build.delivery import Build
+from auto_build.merging import merge
+from auto_build.readiness import Wish
 from tests.e2e.project import (
     Driver,
     Project,
@@ -407,7 +409,7 @@ async def test_a_merge_that_was_taken_back_leaves_everything_in_staging(project:
     project.agent("one", write("one.py"))
     await project.run()
     with project.user_acts():
-        await (await Build.open(project.path, "001")).merge(partial=False)
+        await merge(await Build.open(project.path, "001"), Wish())
     project.git("reset", "--quiet", "--hard", "HEAD@{1}")
 
     report = await project.run()

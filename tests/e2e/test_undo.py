@@ -9,6 +9,8 @@ from auto_build.core.events import Revision
 from auto_build.delivery import Build
 from auto_build.errors import NotReady, RunLocked
 from auto_build.journal import RunLock
+from auto_build.merging import merge
+from auto_build.readiness import Wish
 from auto_build.revising import Draft, Drafts
 from auto_build.undoing import Revised, Reviser
 from auto_build.verifying import verify
@@ -212,7 +214,7 @@ async def test_a_merge_takes_note_of_an_undo_first(project: Project) -> None:
     assert await build.repo.swap_ref(build.branch, draft.candidate, draft.head, "undo")
 
     with pytest.raises(NotReady, match=r"1 of 2 chunks have not landed: one \(undone\)"):
-        await build.merge(partial=False)
+        await merge(build, Wish())
 
 
 async def test_without_a_journal_git_tells_what_was_undone(project: Project) -> None:
@@ -271,7 +273,7 @@ async def test_once_staging_is_merged_the_users_branch_is_looked_at(project: Pro
     with pytest.raises(NotReady, match="chunk one was not undone"):
         await redo(project, "one")
     with project.user_acts():
-        await build.merge(partial=False)
+        await merge(build, Wish())
 
     found = await verify(build)
 
