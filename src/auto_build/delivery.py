@@ -28,7 +28,7 @@ from auto_build.git.landing import (
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
-from auto_build.groundwork import find_settled
+from auto_build.groundwork import find_settled, take_back_half
 from auto_build.history import load_state
 from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
@@ -153,6 +153,7 @@ class Build:
 
     async def settle(self, state: RunState) -> RunState:
         """Return how the build stands, an undo, redo or merge that was cut off accounted for."""
+        await take_back_half(self.repo, state)
         for event in await find_settled(self.repo, self.branch, state):
             self.record(event)
             state = apply(state, event)

@@ -20,6 +20,7 @@ from auto_build.git.evidence import base_of, find_squashed, holds, mend_pins, re
 from auto_build.git.landing import Label, branch_of, pins_of, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
+from auto_build.git.user import UserGit
 from auto_build.git.worktree import FOLDER, Worktrees
 from auto_build.policy.paths import SPECS
 from auto_build.policy.tree import MOST_FILE_BYTES
@@ -53,6 +54,8 @@ class Groundwork:
             RepositoryUnfit: another build is there, or something else is in the way.
         """
         base = await self.repo.require_user_head()
+        if state and (back := await take_back_half(self.repo, state)):
+            self.say(f"put back what a merge that was cut off had written: {', '.join(back)}")
         await self._require_room()
         for lock in self.worktrees.clear_locks():
             self.say(f"removed {lock}, left by a git that was killed")
@@ -158,6 +161,18 @@ class Groundwork:
 async def find_settled(repo: Repo, branch: str, state: RunState) -> tuple[Event, ...]:
     """Return what became of an undo, a redo or a merge that was meant when somebody was killed."""
     return (*await _find_revised(repo, branch, state), *await _find_merged(repo, state))
+
+
+async def take_back_half(repo: Repo, state: RunState) -> tuple[str, ...]:
+    """Put back what a merge had written whose git was ended before it moved the user's branch."""
+    meant = state.merging
+    if meant is None or not await repo.has_object(meant.commit):
+        return ()
+    was = Commit(meant.was)
+    branch = (await repo.user_status()).branch or ""
+    if branch != meant.branch or await repo.require_user_head() != was:
+        return ()
+    return await UserGit(repo).take_back(was, await repo.changes(was, meant.commit))
 
 
 async def _find_merged(repo: Repo, state: RunState) -> tuple[RunMerged | MergeVoided, ...]:

@@ -86,9 +86,7 @@ class _Merger:
     async def merge(self) -> Merged:
         """See that it may be, build the commit, move the branch there, tidy up."""
         build, repo = self.build, self.build.repo
-        before, _ = build.require_begun()
-        state = await build.settle(before)
-        await self._take_back_half(before, state)
+        state = await build.settle(build.require_begun()[0])
         _, view = build.require_begun()
         require_finished(view, partial=self.wish.partial)
         staging = await build.require_staging()
@@ -110,16 +108,6 @@ class _Merger:
         kept = await self._clean(staging, target)
         notes = await self._notes(state, target)
         return replace(done, approval=approval, checks=made.checks, kept=kept, notes=notes)
-
-    async def _take_back_half(self, before: RunState, state: RunState) -> None:
-        """Take back what a merge had written whose git was killed before it moved the branch."""
-        meant, repo = before.merging, self.build.repo
-        if meant is None or state.merged or await repo.require_user_head() != meant.was:
-            return
-        if await repo.has_object(meant.commit):
-            changes = await repo.changes(meant.was, meant.commit)
-            if back := await UserGit(repo).take_back(Commit(meant.was), changes):
-                self.say(f"put back what a merge that was killed had written: {', '.join(back)}")
 
     async def _target(self) -> Target:
         head = await self.build.repo.require_user_head()
@@ -202,18 +190,17 @@ class _Merger:
             )
         changes = await repo.changes(target.head, made.commit)
         await require_free(repo, changes)
+        if said := await UserGit(repo).find_refusal(target.head, made.commit):
+            raise _unmoved(build, said)
         await build.pin(MERGED, staging)
         branch, commit = target.branch or "", made.commit
         forced = self.wish.forced
         build.record(ev.MergeMeant(branch, target.head, commit, staging, form, forced))
         said = await UserGit(repo).fast_forward(commit)
         if not await repo.is_ancestor(commit, await repo.require_user_head()):
-            why = said or "without a word"
-            build.record(ev.MergeVoided(why))
-            raise NotReady(
-                f"git would not move your checkout: {why}",
-                hint=f"see to what it says, then merge again; {build.short_branch} is untouched",
-            )
+            await UserGit(repo).take_back(target.head, changes)
+            build.record(ev.MergeVoided(said or "git did not move the branch"))
+            raise _unmoved(build, said)
         build.record(ev.RunMerged(target.name, commit, target.head))
         return Merged(
             branch=target.name, commit=commit, form=form, was=target.head, files=len(changes)
@@ -246,3 +233,10 @@ class _Merger:
             return ()
         began = state.base[:_SHORT]
         return (f"{target.name} did not hold {began}, where the build began: that came along",)
+
+
+def _unmoved(build: Build, said: str) -> NotReady:
+    return NotReady(
+        f"git would not move your checkout: {said or 'without a word'}",
+        hint=f"see to what it says, then merge again; {build.short_branch} is untouched",
+    )

@@ -526,7 +526,12 @@ def take_fingerprint(project: Path) -> Fingerprint:
         ).splitlines()
     )
     refs = run_git(project, "for-each-ref", "--format=%(refname) %(objectname)")
-    ours = ("refs/heads/auto-build/", "refs/auto-build/", "refs/worktree/")
+    ours = (
+        "refs/heads/auto-build/",
+        "refs/heads/auto-build-merge/",
+        "refs/auto-build/",
+        "refs/worktree/",
+    )
     index = git_dir / "index"
     return Fingerprint(
         head=(git_dir / "HEAD").read_text(),

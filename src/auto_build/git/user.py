@@ -82,6 +82,17 @@ class UserGit:
 
     # --- moving the checkout ---------------------------------------------------------------------
 
+    async def find_refusal(self, old: Commit, new: Commit) -> str:
+        """Return what a hook of his says against moving his branch, without moving anything.
+
+        git asks that hook only when it has written the files already.
+        """
+        if not await self.find_hooks(("reference-transaction",)):
+            return ""
+        steps = f"start\nupdate HEAD {new} {old}\nprepare\nabort\n"
+        done = await self.run("update-ref", "--stdin", stdin=steps)
+        return "" if done.code == 0 else done.stderr.strip() or "a hook refuses it"
+
     async def fast_forward(self, commit: Commit) -> str:
         """Bring the checkout forward to a commit; return what git said, whatever came of it."""
         flags = ("--ff-only", "--no-overwrite-ignore", "--no-autostash", "--quiet")
