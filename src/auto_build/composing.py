@@ -162,7 +162,7 @@ class _HookRoom:
         return Tree(left), said
 
     async def _show(self, tree: Tree) -> None:
-        await self._ours("read-tree", "-m", "-u", self.target.head, tree)
+        await self._ours("read-tree", "--reset", "-u", tree)  # the worktree is ours, and clean
         if self.target.branch:  # plumbing does not mind that it is checked out elsewhere, too
             await self._ours("symbolic-ref", "HEAD", f"refs/heads/{self.target.branch}")
 
