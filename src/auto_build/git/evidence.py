@@ -66,10 +66,13 @@ async def pin_landed(repo: Repo, spec: str, chunk: str, commit: Commit) -> None:
 
 
 async def mend_pins(repo: Repo, spec: str, landed: Iterable[tuple[str, Commit]]) -> None:
-    """Make pins of landings that a coordinator did not come to, as one that was killed."""
+    """Make pins of landings that a coordinator did not come to, as one that was killed.
+
+    What git has let go of, as after a squash whose pins were cleaned, is not pinned any more.
+    """
     there = await repo.refs(f"{LANDED}/{ref_part(spec)}/")
     for chunk, commit in landed:
-        if there.get(landed_of(spec, chunk)) != commit:
+        if there.get(landed_of(spec, chunk)) != commit and await repo.has_object(commit):
             await pin_landed(repo, spec, chunk, commit)
 
 
