@@ -25,6 +25,7 @@ from auto_build.settings import (
     ContainmentSettings,
     EnvironmentSettings,
     GateSettings,
+    MergeSettings,
     ModelSettings,
     QaSettings,
     RunSettings,
@@ -70,6 +71,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
     [
         ("`[run]`", [RunSettings]),
         ("`[gate]`", [GateSettings]),
+        ("`[merge]`", [MergeSettings]),
         ("`[claims]`", [ClaimSettings]),
         ("`[workspace]`", [WorkspaceSettings]),
         ("`[containment]`", [ContainmentSettings]),
