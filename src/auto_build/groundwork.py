@@ -12,7 +12,7 @@ from auto_build.core.evidence import Landings, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import begin, take_in
-from auto_build.core.state import Landed, Running, RunState
+from auto_build.core.state import STAGING_SLOT, Landed, Running, RunState
 from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.evidence import base_of, mend_pins, read_signed
@@ -80,7 +80,8 @@ class Groundwork:
         onto = await self.repo.require_commit(self.branch)
         live = state.live if state else {}
         owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
-        for slot in self.worktrees.slots():
+        lent = (STAGING_SLOT,) if self.worktrees.is_lent() else ()
+        for slot in (*self.worktrees.slots(), *lent):
             chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
             if now is not None and not isinstance(now, Running):
                 continue  # its work is pinned already
@@ -88,6 +89,29 @@ class Groundwork:
             most = self.most_file_bytes
             if kept := await salvage(self.worktrees, slot, label, onto, most_bytes=most):
                 self.say(f"unfinished work found in worker {slot} is kept as {kept}")
+        await self.take_back_staging()
+
+    async def staging_is_free(self) -> bool:
+        """Say whether the staging worktree shows its branch, and nobody has changed it there."""
+        staging = self.worktrees.find(self.worktrees.staging_path)
+        if staging is None or self.worktrees.is_lent():
+            return False
+        status = await self.worktrees.status(staging)
+        shown = status.branch == self.branch.removeprefix("refs/heads/")
+        return shown and not status.dirty
+
+    async def take_back_staging(self, whose: str = "staging") -> str:
+        """Have a staging worktree that was lent show its branch again; return what was kept of it.
+
+        That is the pin of what `whose` agent left there, or nothing.
+        """
+        if not self.worktrees.is_lent():
+            return ""
+        onto = await self.repo.require_commit(self.branch)
+        label, most = Label(self.spec, whose, 0), self.most_file_bytes
+        kept = await salvage(self.worktrees, STAGING_SLOT, label, onto, most_bytes=most)
+        await self.worktrees.take_back_staging(self.branch)
+        return kept
 
     async def warn_of_unsaved(self) -> None:
         """Say which of the user's unsaved files agents will not see."""

@@ -16,6 +16,7 @@ from auto_build.policy.environment import PLACEHOLDER
 from auto_build.policy.permission import ClaimMode
 
 FILE: Final = "auto-build.toml"
+ROUNDS: Final = "max_qa_rounds"  # the flag for `rounds` of [qa]
 LOCK_FILES: Final = (  # what set-up commands read: locks, and what they are made from
     "package.json",
     "package-lock.json",
@@ -339,7 +340,7 @@ def load_settings(
 
     Args:
         project: the top of the user's repository.
-        flags: values for the [run] table that were typed; None means not typed.
+        flags: values for the [run] table that were typed, and `max_qa_rounds`; None is not typed.
         environment: where AUTO_BUILD_PARALLEL, _AGENT and _MODEL are looked up.
 
     Raises:
@@ -355,9 +356,13 @@ def load_settings(
     run.update(
         {_VARIABLES[name][1]: environment[name] for name in _VARIABLES if name in environment}
     )
-    run.update({key: value for key, value in flags.items() if value is not None})
+    typed = {key: value for key, value in flags.items() if value is not None}
+    qa = raw.get("qa", {})
+    if isinstance(qa, dict) and ROUNDS in typed:
+        qa = {**qa, "rounds": typed.pop(ROUNDS)}
+    run.update(typed)
     try:
-        return Settings.model_validate({**raw, "run": run})
+        return Settings.model_validate({**raw, "run": run, "qa": qa})
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']} (got {one['input']!r})"

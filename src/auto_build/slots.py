@@ -22,7 +22,9 @@ from urllib.parse import quote, unquote_to_bytes
 from pydantic import BaseModel, ValidationError
 
 from auto_build.containment.firewall import Firewall
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
+from auto_build.git.landing import Label, salvage
 from auto_build.git.parse import GITLINK, Commit, File, Status
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.journal import now
@@ -195,6 +197,9 @@ class Slots:
         """
         there = self.worktrees.find_slot(number)
         status = await self._status(there) if there else None
+        if number == STAGING_SLOT and not self.worktrees.is_lent():
+            await self._keep_staging(commit, status)
+            status = None
         if there and status and status.head == commit and not (status.branch or status.dirty):
             return there
         try:
@@ -210,6 +215,14 @@ class Slots:
             self._renew(worktree, status.modules)
             self._stamp(number, worktree, {*status.dirty, *(entry.path for entry in changed)})
         return worktree
+
+    async def _keep_staging(self, commit: Commit, status: Status | None) -> None:
+        """Keep what somebody did in the staging worktree before it is lent."""
+        if status is None or not status.dirty:
+            return
+        label = Label(self.spec, "staging", 0, "as it was before it was lent")
+        if kept := await salvage(self.worktrees, STAGING_SLOT, label, commit):
+            self.notice("", f"what was unsaved in the staging worktree is kept as {kept}")
 
     async def _status(self, worktree: Worktree) -> Status | None:
         try:

@@ -14,7 +14,7 @@ from auto_build.cli.drafting import draft_plan
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
 from auto_build.cli.ways import subcommand_ways
-from auto_build.coordinator import SwarmCoordinator
+from auto_build.coordinator import Reviews, SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, Outcome, RunPaused, Steered
 from auto_build.core.plan import ChunkId
 from auto_build.core.reconcile import is_admissible
@@ -45,6 +45,7 @@ def build(
     verbose: bool,
     ways: Ways,
     yes: bool = False,
+    reviews: Reviews = Reviews.AS_SET,
 ) -> int:
     """Run a build to its end, show it, and return the exit code.
 
@@ -55,7 +56,7 @@ def build(
         code = draft_plan(folder, spec, flags=flags, out=lines, yes=yes)
         if code != EXIT_DONE:
             return code
-    return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose))
+    return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose, reviews=reviews))
 
 
 async def _has_plan(folder: Path, spec: str) -> bool:
@@ -71,6 +72,7 @@ async def _build(
     ways: Ways,
     *,
     verbose: bool,
+    reviews: Reviews,
 ) -> int:
     repo = await Repo.open(folder, Processes())
     slots = load_settings(repo.project, flags, os.environ).run.parallel
@@ -78,7 +80,7 @@ async def _build(
     shown = choose_console(
         console=console, slots=slots, verbose=verbose, json=out.json, environment=os.environ
     )
-    coordinator = SwarmCoordinator(folder, spec, settings=flags, on_update=shown)
+    coordinator = SwarmCoordinator(folder, spec, settings=flags, reviews=reviews, on_update=shown)
     running = asyncio.create_task(coordinator.run())
     _stop_on_signals(running)
     try:
@@ -98,7 +100,7 @@ async def _build(
     else:
         staging = Worktrees(repo).staging_path
         console.print(summary(view, ways, staging=str(staging)))
-    return EXIT_DONE if view.finished else EXIT_UNFINISHED
+    return EXIT_DONE if view.complete else EXIT_UNFINISHED
 
 
 def _stop_on_signals(running: "asyncio.Task[View]") -> None:
@@ -126,6 +128,12 @@ def _brief(view: View) -> dict[str, Any]:
         "repairs": view.times.repairs,
         "flaky": view.flaky,
         "strays": view.strays,
+        "review": {
+            "standing": view.standing,
+            "rounds": view.qa.round,
+            "stopped": view.qa.stopped,
+            "open": view.qa.open,
+        },
     }
 
 
@@ -133,6 +141,7 @@ def _brief(view: View) -> dict[str, Any]:
 @click.argument("spec", required=False)
 @click.option("--spec", "named", help="The spec, as an option.")
 @click.option("--yes", is_flag=True, help="Build from a drafted plan without asking.")
+@click.option("--skip-qa", is_flag=True, help="Do not have the finished build reviewed.")
 @build_options
 @project_dir
 @as_json
@@ -140,6 +149,7 @@ def run(
     spec: str | None,
     named: str | None,
     yes: bool,
+    skip_qa: bool,
     project_dir: Path,
     as_json: bool,
     verbose: bool,
@@ -157,6 +167,7 @@ def run(
         verbose=verbose,
         ways=subcommand_ways(wanted, flags),
         yes=yes,
+        reviews=Reviews.SKIPPED if skip_qa else Reviews.AS_SET,
     )
 
 

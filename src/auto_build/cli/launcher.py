@@ -10,7 +10,9 @@ from auto_build.cli.finishing import do_discard, do_merge, show_review
 from auto_build.cli.looking import show_list, show_status
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out
+from auto_build.cli.reviewing import show_qa
 from auto_build.cli.ways import launcher_ways
+from auto_build.coordinator import Reviews
 from auto_build.errors import UsageProblem
 
 _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
@@ -25,9 +27,9 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 @click.option("--merge", is_flag=True, help="Bring staging into your branch.")
 @click.option("--discard", is_flag=True, help="Throw staging away (asks first).")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--qa", is_flag=True, help="Run the QA rounds again (not part of this version).")
-@click.option("--qa-status", is_flag=True, help="Show the QA rounds (not part of this version).")
-@click.option("--skip-qa", is_flag=True, help="Build without QA rounds (this version has none).")
+@click.option("--qa", is_flag=True, help="Have the finished build reviewed again.")
+@click.option("--qa-status", is_flag=True, help="Show how the review rounds stand.")
+@click.option("--skip-qa", is_flag=True, help="Do not have the finished build reviewed.")
 @project_dir
 @as_json
 def launch(
@@ -36,11 +38,11 @@ def launch(
     as_json: bool,
     verbose: bool,
     yes: bool,
+    skip_qa: bool,
     **given: Any,
 ) -> int:
     """Build a spec with several agents at once: --spec 001 --parallel 2."""
     out = Out(as_json)
-    given.pop("skip_qa")  # there is none to skip yet
     asked = [name for name in _ACTIONS if given.pop(name)]
     if len(asked) > 1:
         flags = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
@@ -52,10 +54,26 @@ def launch(
         return show_status(project_dir, spec, out)
     if spec is None:
         raise UsageProblem("which spec?", hint="add --spec 001; --list shows what there is")
-    if action == "build":
-        ways = launcher_ways(spec, given)
-        return build(project_dir, spec, flags=given, out=out, verbose=verbose, ways=ways, yes=yes)
+    if action in {"build", "qa"}:
+        return build(
+            project_dir,
+            spec,
+            flags=given,
+            out=out,
+            verbose=verbose,
+            ways=launcher_ways(spec, given),
+            yes=yes,
+            reviews=_reviews(action, skip_qa=skip_qa),
+        )
     return _finish(action, project_dir, spec, out, yes=yes)
+
+
+def _reviews(action: str, *, skip_qa: bool) -> Reviews:
+    if action == "qa" and skip_qa:
+        raise UsageProblem("--qa and --skip-qa are opposites", hint="give one of them")
+    if action == "qa":
+        return Reviews.AGAIN
+    return Reviews.SKIPPED if skip_qa else Reviews.AS_SET
 
 
 def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int:
@@ -67,7 +85,4 @@ def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int
         case "discard":
             return do_discard(folder, spec, out, yes=yes)
         case _:
-            raise UsageProblem(
-                "QA rounds are not part of this version",
-                hint="look at staging yourself: --review, then --merge",
-            )
+            return show_qa(folder, spec, out)

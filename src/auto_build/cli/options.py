@@ -38,6 +38,11 @@ def build_options(command: Command) -> Command:
             "--keep-worktrees", is_flag=True, default=None, help="Keep the workers' worktrees."
         ),
         click.option(
+            "--max-qa-rounds",
+            type=click.IntRange(min=1, max=100),
+            help="Review the finished build at most so many times (10 unless set).",
+        ),
+        click.option(
             "--max-iterations", type=click.IntRange(min=1), help="Stop after so many sessions."
         ),
         click.option(

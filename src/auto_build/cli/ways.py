@@ -12,6 +12,8 @@ def subcommand_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
     return Ways(
         run=f"auto-build run {spec}{_typed(flags or {})}",
         review=f"auto-build review {spec}",
+        qa=f"auto-build qa {spec}",
+        qa_status=f"auto-build qa {spec} --status",
         merge=f"auto-build merge {spec}",
         logs=f"auto-build logs {spec}",
         retry=f"auto-build retry {spec}",
@@ -25,6 +27,8 @@ def launcher_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
     return Ways(
         run=f"{start} --spec {spec}{_typed(flags or {})}",
         review=f"{start} --spec {spec} --review",
+        qa=f"{start} --spec {spec} --qa",
+        qa_status=f"{start} --spec {spec} --qa-status",
         merge=f"{start} --spec {spec} --merge",
         logs=f"{start} logs {spec}",
         retry=f"{start} retry {spec}",

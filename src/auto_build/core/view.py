@@ -205,6 +205,12 @@ class View:
         """Whether every chunk is done."""
         return self.done == len(self.rows)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is done, and whoever was to review it has approved."""
+        through = {Standing.NONE, Standing.APPROVED, Standing.SKIPPED}
+        return self.finished and self.standing in through
+
     def at(self, *labels: Label) -> tuple[Row, ...]:
         """Return the rows in one of these states, in the plan's order."""
         return tuple(row for row in self.rows if row.label in labels)

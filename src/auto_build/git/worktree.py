@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import RepositoryUnfit
 from auto_build.git.parse import Commit, Status, WorktreeEntry, parse_worktrees
 from auto_build.git.repo import Repo
@@ -26,6 +27,7 @@ WORKER: Final = "auto-build-worker-"
 PLANNER: Final = "auto-build-planner"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
+_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
 _EXCLUDE: Final = f"/{FOLDER}/".encode()
 
 
@@ -64,8 +66,8 @@ class Worktrees:
         return os.pathsep.join((str(self.folder), str(self.repo.project)))
 
     def slot_path(self, slot: int) -> Path:
-        """Return where the worktree of a worker slot is."""
-        return self.folder / f"{WORKER}{slot}"
+        """Return where the worktree of a worker slot is; staging stands for the first, if lent."""
+        return self.folder / f"{WORKER}{slot}" if slot != STAGING_SLOT else self.staging_path
 
     @property
     def staging_path(self) -> Path:
@@ -133,7 +135,29 @@ class Worktrees:
 
         Ignored files stay: they are the caches that make the next check quick.
         """
+        if slot == STAGING_SLOT:
+            return await self._lend_staging(commit)
         return await self._require_at(self.slot_path(slot), commit)
+
+    async def _lend_staging(self, commit: Commit) -> Worktree:
+        """Return the staging worktree as a slot, off its branch until it is taken back."""
+        staging = await self._require(self.staging_path, "--detach", commit)
+        (staging.git_dir / _LENT).touch()  # before it leaves its branch
+        return await self._require_at(self.staging_path, commit)
+
+    def is_lent(self) -> bool:
+        """Say whether the staging worktree serves as a slot, and shows no branch meanwhile."""
+        staging = self.find(self.staging_path)
+        return staging is not None and (staging.git_dir / _LENT).exists()
+
+    async def take_back_staging(self, branch: str) -> None:
+        """Have the staging worktree show its branch again, and nothing else."""
+        staging = await self.require_staging(branch)
+        head = await self.repo.require_commit(branch)
+        await self._reset(staging, head)
+        await self.repo.git("symbolic-ref", "HEAD", branch, git_dir=staging.git_dir)
+        await self.repo.git("update-ref", _VIEW, head, git_dir=staging.git_dir)
+        (staging.git_dir / _LENT).unlink(missing_ok=True)
 
     async def require_planner(self, commit: Commit) -> Worktree:
         """Return the worktree in which a planner reads, at `commit`, without anything else.
@@ -265,8 +289,10 @@ class Worktrees:
         """Bring the staging worktree's files from `old` to `new`; return why not, if not.
 
         What the user changed or built in there is never overwritten: git refuses then, and the
-        view stays behind until the next landing.
+        view stays behind until the next landing. While it is lent, it shows what is done there.
         """
+        if (staging.git_dir / _LENT).exists():
+            return ""
         seen = await self._viewed(staging, old)
         await self.repo.git(  # a file that was only touched is no change of the user's
             "update-index",
