@@ -89,7 +89,8 @@ def _after_rejection(state: RunState, last: Review, head: str) -> Step:
     fixes = state.plan.fixes_of(last.round)
     if fixes:
         landed = any(isinstance(state.chunks[one], Landed) for one in fixes)
-        if landed or head != last.commit:
+        anew = last.round <= qa.begun_at
+        if landed or anew or head != last.commit:
             return _look_again(qa)
         return Stop("no progress: nothing of what was to mend the findings has landed")
     if last.commit != head and last.of is not Source.PERSON:
@@ -108,11 +109,10 @@ def _look_again(qa: Qa) -> Step:
 
 
 def _silent(qa: Qa, head: str) -> int:
+    """Return how many reviews in a row have come to nothing, in the present rounds."""
     count = 0
-    for review in reversed(qa.reviews):
+    for review in reversed(qa.reviews[qa.before :]):
         if review.verdict is not Verdict.NONE or review.commit != head:
-            break
-        if review.round <= qa.begun_at:  # of rounds that are over
             break
         count += 1
     return count

@@ -20,6 +20,7 @@ from auto_build.ui.words import (
     dollars,
     listed,
     pad,
+    place,
     source,
     span,
     stray_words,
@@ -238,7 +239,7 @@ def _status_row(row: Row, mark: Mark, ids: int, titles: int, width: int) -> Text
     start = f"  {mark.glyph} {mark.word:<{WORD_WIDTH}}  "
     facts = [
         f"attempt {row.attempt}" if row.attempt > 1 else "",
-        f"worker {row.slot}" if row.slot is not None and mark is not _CUT_OFF else "",
+        place(row.slot) if row.slot is not None and mark is not _CUT_OFF else "",
         f"until {time_of_day(row.until)}" if row.until else "",
         used(row.usage),
         clean(row.note),
