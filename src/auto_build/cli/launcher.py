@@ -10,7 +10,7 @@ from auto_build.cli.finishing import do_discard, do_merge, show_review
 from auto_build.cli.looking import show_list, show_status
 from auto_build.cli.options import as_json, build_options, project_dir
 from auto_build.cli.output import Out
-from auto_build.cli.reviewing import show_qa
+from auto_build.cli.rounds import show_qa
 from auto_build.cli.ways import launcher_ways
 from auto_build.coordinator import Reviews
 from auto_build.errors import UsageProblem
