@@ -7,13 +7,11 @@ from auto_build.agents.base import Agent
 from auto_build.containment.firewall import Firewall
 from auto_build.containment.strays import Mode
 from auto_build.containment.watch import Watch
-from auto_build.core.acceptance import Acceptance, Item, ItemResult, ItemState
+from auto_build.core.acceptance import Acceptance, Item, ItemResult
 from auto_build.core.criteria import read_acceptance
 from auto_build.core.document import Json
 from auto_build.core.plan import VerificationKind
-from auto_build.core.state import RunState
-from auto_build.core.suite import Check
-from auto_build.core.verdict import FEW
+from auto_build.core.state import REVIEWER, RunState
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -41,6 +39,7 @@ from auto_build.qa.reviewer import Reviewer
 from auto_build.qa.rounds import Rounds
 from auto_build.settings import Settings
 from auto_build.slots import Slots
+from auto_build.tryout.tryout import Tryout
 from auto_build.workspace import Spec, Workspace
 
 
@@ -169,6 +168,12 @@ def review_rounds(
         document: its plan file.
     """
     run = site.settings.run
+    tryout = Tryout(
+        trials=engine.gate.trials,
+        settings=site.settings.qa,
+        notice=engine.notice,
+        evidence=engine.logs / REVIEWER / "pages",
+    )
     reviewer = Reviewer(
         repo=site.repo,
         slots=engine.slots,
@@ -178,7 +183,7 @@ def review_rounds(
         prompts=site.prompts,
         patience=engine.patience,
         watch=engine.watch,
-        try_out=_TryOut(engine),
+        try_out=_Trying(tryout, engine),
         model=site.settings.model_for("review"),
         spec=site.spec.name,
         spec_text=site.spec.load_text,
@@ -204,40 +209,15 @@ def review_rounds(
 
 
 @dataclass(frozen=True, slots=True)
-class _TryOut:
-    """Runs the commands of a plan's items in the first slot; the others are for people."""
+class _Trying:
+    """Tries a build in its first worker slot."""
 
+    tryout: Tryout
     engine: LocalEngine
 
     async def __call__(self, items: Sequence[Item], at: Commit) -> tuple[ItemResult, ...]:
-        return tuple([await self._try(item, at) for item in items])
-
-    async def _try(self, item: Item, at: Commit) -> ItemResult:
-        state, seat = self.engine.ledger.state, self.engine.slots.seat(1, "review")
-        if not item.command:
-            return ItemResult(
-                item=item.id,
-                kind=item.kind,
-                what=item.what,
-                state=ItemState.UNVERIFIED,
-                note="for a person",
-                chunk=item.chunk,
-            )
-        check = Check(item.command, item.expected, item.timeout_s)
-        before = state.gate.standing.get(check.key)
-        result = await self.engine.gate.trials.examine(check, at, seat, before=before, runs=FEW)
-        return ItemResult(
-            item=item.id,
-            kind=item.kind,
-            what=item.what,
-            state=ItemState.PASSED if result.passed else ItemState.FAILED,
-            note=result.note,
-            chunk=item.chunk,
-            required=item.required,
-            command=item.command,
-            output=result.output,
-            seconds=result.seconds,
-        )
+        seat = self.engine.slots.seat(1, REVIEWER)
+        return await self.tryout.run(items, at, seat, self.engine.ledger.state.gate.standing)
 
 
 def _all_items(acceptance: Acceptance, checks: Sequence[str]) -> Acceptance:

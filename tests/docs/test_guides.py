@@ -29,6 +29,7 @@ from auto_build.settings import (
     QaSettings,
     RunSettings,
     ScriptedAgent,
+    ServiceSettings,
     Settings,
     WorkspaceSettings,
 )
@@ -75,7 +76,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
         ("`[containment]`", [ContainmentSettings]),
         ("`[environment]`", [EnvironmentSettings]),
         ("`[models]`", [ModelSettings]),
-        ("`[qa]`", [QaSettings]),
+        ("`[qa]`", [QaSettings, ServiceSettings]),
         ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),
     ],
 )

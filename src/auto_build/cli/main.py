@@ -13,8 +13,8 @@ from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
 from auto_build.cli.looking import list_, logs, status
 from auto_build.cli.plans import plan
-from auto_build.cli.rounds import qa
 from auto_build.cli.revising import redo, undo, verify_
+from auto_build.cli.rounds import qa
 from auto_build.cli.showing import demo
 
 

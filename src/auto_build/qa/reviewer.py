@@ -109,7 +109,7 @@ class Reviewer:
         await self.watch.check(Round(chunks=(REVIEWER,), folder=folder, slot=seat.worker))
         if isinstance(said, Failure) and said.outcome in _WAITS:
             return Later(said)
-        review = self._settle(started, said, items, [*talk.notes, *written])
+        review = self._settle(started, said, items, [*self._beyond(), *talk.notes, *written])
         return replace(review, seconds=round(monotonic() - begun, 3))
 
     def _settle(
@@ -145,6 +145,11 @@ class Reviewer:
             items=items,
             notes=tuple(notes),
         )
+
+    def _beyond(self) -> list[str]:
+        """Say how much of the plan was neither tried nor judged, because it is too much."""
+        more = self.acceptance.left_out
+        return [f"{more} more things that the plan asks for were left out"] if more else []
 
     # --- its place -------------------------------------------------------------------------------
 
