@@ -16,7 +16,7 @@ from auto_build.core.state import Landed, Running, RunState
 from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.evidence import base_of, mend_pins, read_signed
-from auto_build.git.landing import Label, branch_of, find_parked, pins_of, salvage
+from auto_build.git.landing import Label, branch_of, find_parked, forget_parked, pins_of, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktree, Worktrees
@@ -69,10 +69,7 @@ class Groundwork:
             await self._put_back(staging, head)
 
     async def _put_back(self, staging: Worktree, head: Commit) -> None:
-        """Put back what was unsaved when the build was parked, where that is as simple as that.
-
-        Every parking has a pin, so that the last one tells of the last parking.
-        """
+        """Put back what was unsaved when the build was parked, where nothing else is there now."""
         parked = await find_parked(self.repo, self.spec)
         if parked is None or await self.repo.is_ancestor(parked[1], head):
             return  # nothing was unsaved
@@ -81,12 +78,13 @@ class Groundwork:
         if clean and await self.repo.merge_base(commit, head) == head:
             await self.worktrees.overlay(staging, head, commit)
             paths = [entry.path for entry in await self.repo.touched(head, commit)]
-            self.say(f"put back what was unsaved in staging: {', '.join(paths[:_SHOWN])}")
-            return
-        self.warn(
-            f"what was unsaved in staging is kept as {pin}; it comes back with:"
-            f" git -C '{staging.path}' cherry-pick --no-commit {pin}"
-        )
+            self.say(f"what was unsaved in staging is there again: {', '.join(paths[:_SHOWN])}")
+        else:
+            self.warn(
+                f"what was unsaved in staging is kept as {pin}; it comes back with:"
+                f" git -C '{staging.path}' cherry-pick --no-commit {pin}"
+            )
+        await forget_parked(self.repo, self.spec, head)
 
     async def _last_head(self, state: RunState | None, base: Commit) -> Commit:
         """Return where staging begins: what landed last, unless the user's branch has it."""

@@ -1,4 +1,4 @@
-"""`run`, and the wishes that reach one: `retry`, `skip`, `pause`."""
+"""One run of a build, and the wishes that reach one: `retry`, `skip`, `pause`."""
 
 import asyncio
 import json
@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from auto_build.cli.drafting import draft_plan
-from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
-from auto_build.cli.ways import subcommand_ways
 from auto_build.coordinator import SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, Outcome, RunPaused, Steered
 from auto_build.core.plan import ChunkId
@@ -93,7 +92,7 @@ async def _build(
             console.print(again, markup=False)
         return EXIT_INTERRUPTED
     if isinstance(shown, JsonLines):
-        told = {"type": "Summary", "finished": view.finished, **_brief(view)}
+        told = {"type": "Summary", "finished": view.finished, **brief(view)}
         click.echo(json.dumps(plain(told)))
     else:
         staging = Worktrees(repo).staging_path
@@ -113,7 +112,8 @@ def _stop_on_signals(running: "asyncio.Task[View]") -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-def _brief(view: View) -> dict[str, Any]:
+def brief(view: View) -> dict[str, Any]:
+    """Return what programs are told of how a run ended."""
     return {
         "spec": view.spec,
         "chunks": [
@@ -127,37 +127,6 @@ def _brief(view: View) -> dict[str, Any]:
         "flaky": view.flaky,
         "strays": view.strays,
     }
-
-
-@click.command()
-@click.argument("spec", required=False)
-@click.option("--spec", "named", help="The spec, as an option.")
-@click.option("--yes", is_flag=True, help="Build from a drafted plan without asking.")
-@build_options
-@project_dir
-@as_json
-def run(
-    spec: str | None,
-    named: str | None,
-    yes: bool,
-    project_dir: Path,
-    as_json: bool,
-    verbose: bool,
-    **flags: Any,
-) -> int:
-    """Build SPEC, or go on where an earlier run of it stopped; without a plan, draft one first."""
-    wanted = spec or named
-    if not wanted:
-        raise UsageProblem("which spec?", hint="auto-build run 001; auto-build list shows them")
-    return build(
-        project_dir,
-        wanted,
-        flags=flags,
-        out=Out(as_json),
-        verbose=verbose,
-        ways=subcommand_ways(wanted, flags),
-        yes=yes,
-    )
 
 
 @click.command()

@@ -102,7 +102,10 @@ def partial(commit: Commit) -> str:
 
 
 async def find_parked(repo: Repo, spec: str) -> tuple[str, Commit] | None:
-    """Return the last state in which a build's staging worktree was parked, with its pin."""
+    """Return the last pin of a build's staging worktree as it was parked, and what it names.
+
+    What staging's branch holds anyway says that nothing is to be put back.
+    """
     pins = await repo.refs(f"{PARKED}/{ref_part(spec)}/")
     return max(pins.items(), key=lambda one: int(one[0].rpartition("/")[2]), default=None)
 
@@ -114,6 +117,13 @@ async def pin_parked(repo: Repo, spec: str, commit: Commit) -> str:
     pin = f"{PARKED}/{ref_part(spec)}/{number}"
     await repo.create_ref(pin, commit)
     return pin
+
+
+async def forget_parked(repo: Repo, spec: str, head: Commit) -> None:
+    """Note that nothing of what was parked is to be put back any more; its pins stay."""
+    last = await find_parked(repo, spec)
+    if last and not await repo.is_ancestor(last[1], head):
+        await pin_parked(repo, spec, head)
 
 
 async def find_partial(repo: Repo, spec: str, chunk: str, attempt: int) -> Commit | None:

@@ -318,7 +318,7 @@ class Worktrees:
         return ""
 
     async def overlay(self, staging: Worktree, head: Commit, top: Commit) -> None:
-        """Have the staging worktree, clean at `head`, hold the files of `top` as unsaved changes."""
+        """Have the staging worktree, clean at `head`, hold what `top` changes, as unsaved."""
         git = partial(self.repo.git, git_dir=staging.git_dir, work_tree=staging.path)
         await git("read-tree", "-m", "-u", head, top)
         await git("read-tree", head)
