@@ -19,7 +19,7 @@ from auto_build.core.plan import Chunk, ChunkId, VerificationKind
 from auto_build.core.state import Gating, Landed, Landing, Passed, RunState
 from auto_build.core.suite import Check, suite
 from auto_build.core.verdict import FEW, MANY, combine
-from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
+from auto_build.errors import EnvironmentUnfit
 from auto_build.gate.blame import Blame, Case
 from auto_build.gate.conflicts import Conflicts
 from auto_build.gate.entrance import Entrance, Seen
@@ -111,7 +111,8 @@ class Gate:
         now = await self.repo.require_commit(self.branch)
         if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
             return ev.LandingVoided(command.chunk, now)
-        await self._require_own(command.chunk, candidate)
+        if not await self._is_own(command.chunk, candidate):
+            return ev.LandingVoided(command.chunk, now)
         if not await self.repo.is_ancestor(candidate, now):
             if command.begun:
                 return ev.LandingVoided(command.chunk, now)
@@ -124,20 +125,10 @@ class Gate:
         await pin_landed(self.repo, self.spec, command.chunk, candidate)
         return ev.CandidateLanded(command.chunk, candidate, await self.sync_view(head, now))
 
-    async def _require_own(self, chunk: ChunkId, candidate: Commit) -> None:
-        """See that a candidate is of this build: one spec's work never lands on another's branch.
-
-        Raises:
-            RepositoryUnfit: its trailers name another spec, or another chunk.
-        """
+    async def _is_own(self, chunk: ChunkId, candidate: Commit) -> bool:
+        """Say whether a candidate is of this build: no spec's work lands on another's branch."""
         signed = await read_trailers(self.repo, candidate)
-        if (signed.spec, signed.chunk) != (self.spec, chunk):
-            raise RepositoryUnfit(
-                f"{candidate[:10]} is no candidate of {chunk} in {self.spec}: it says that it is of"
-                f" {signed.chunk or 'nothing'} in {signed.spec or 'no spec'}",
-                hint=f"nothing was landed; have the chunk done again: auto-build retry {self.spec}"
-                f" {chunk}",
-            )
+        return (signed.spec, signed.chunk) == (self.spec, chunk)
 
     async def _note(self, chunk: ChunkId, candidate: Commit, state: RunState) -> None:
         landing = state.chunks[chunk]
