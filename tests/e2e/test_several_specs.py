@@ -23,7 +23,7 @@ from auto_build.updates import Update
 from auto_build.verifying import verify
 from auto_build.workspace import Workspace
 from tests.e2e.commands import LIMIT_S, auto_build, run_py
-from tests.e2e.project import Project, chunk, fail, hang, run_git, write
+from tests.e2e.project import Driver, Project, chunk, fail, hang, run_git, write
 
 NEXT = "002-next"
 LAST = "003-last"
@@ -230,6 +230,21 @@ async def test_what_was_unsaved_comes_back_and_a_run_unparks_by_itself(two: Proj
     assert (two.staging / "new.txt").read_text() == "new\n"
 
 
+async def test_an_undo_unparks_and_needs_the_place_to_be_free(two: Project) -> None:
+    await two.run()
+    await _park(two)
+    await two.run(NEXT)
+    refused = auto_build(two, "undo", "one", "--spec", "001")
+    assert (refused.code, f"another build, auto-build/{NEXT}" in refused.err) == (3, True)
+    await _park(two, "002")
+
+    assert auto_build(two, "undo", "one", "--spec", "001").code == 0
+
+    assert not _parked(two)
+    assert not (two.staging / "one.py").exists()
+    assert (await verify(await Build.open(two.path, "001"))).findings == ()
+
+
 @pytest.mark.parametrize(
     ("command", "moment"),
     [
@@ -290,6 +305,24 @@ async def test_staging_on_another_branch_is_not_written_to_by_a_landing(two: Pro
     assert _landings(two) == {"001-demo": ["001-demo one"], NEXT: [f"{NEXT} two", f"{NEXT} one"]}
     with pytest.raises(RepositoryUnfit, match="holds another build, auto-build/001-demo: parked"):
         await two.run(NEXT)
+
+
+async def test_what_a_killed_run_left_in_a_slot_is_not_taken_for_another_specs_work(
+    two: Project,
+) -> None:
+    two.agent_forgets()
+    two.agent("one", write("half.txt"), hang())
+    run = Driver.start(two)
+    two.wait_until_exists(two.slot(1) / "half.txt")
+    run.kill()
+    run_git(two.path, "worktree", "remove", "--force", str(two.staging))
+
+    await two.run(NEXT)
+
+    pins = {name.rpartition("/")[0]: commit for name, commit in two.pins().items()}
+    assert set(pins) == {"001-demo/worker-1", f"{NEXT}/one"}
+    assert "half.txt" in two.tree(pins["001-demo/worker-1"])
+    assert "half.txt" not in two.tree(two.branch(NEXT))
 
 
 async def test_what_landed_for_another_spec_is_no_landing_of_this_one(two: Project) -> None:
