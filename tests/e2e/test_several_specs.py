@@ -236,6 +236,7 @@ async def test_an_undo_unparks_and_needs_the_place_to_be_free(two: Project) -> N
     await two.run(NEXT)
     refused = auto_build(two, "undo", "one", "--spec", "001")
     assert (refused.code, f"another build, auto-build/{NEXT}" in refused.err) == (3, True)
+    assert auto_build(two, "undo", "one", "--dry-run", "--json").value["spec"] == NEXT
     await _park(two, "002")
 
     assert auto_build(two, "undo", "one", "--spec", "001").code == 0
