@@ -37,6 +37,7 @@ from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
 from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
+from auto_build.holding import require_place
 from auto_build.inbox import Inbox, NoteFile
 from auto_build.journal import Journal, RunLock, now
 from auto_build.machine import cores, free_mb, too_many
@@ -220,6 +221,7 @@ class SwarmCoordinator:
         with RunLock.acquire(workspace.state_dir, spec.name, tidy=tidy) as lock:
             processes = Processes(lock.lease)
             repo = replace(repo, processes=processes)
+            await require_place(repo, workspace, spec.name)
             agent = build_agent(
                 name,
                 chosen,

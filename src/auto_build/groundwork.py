@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from auto_build.core.events import Event, RevisionLanded, RevisionVoided
+from auto_build.core.events import Event, RevisionLanded, RevisionVoided, RunUnparked
 from auto_build.core.evidence import Landings, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile
@@ -16,10 +16,10 @@ from auto_build.core.state import STAGING_SLOT, Landed, Running, RunState
 from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.evidence import base_of, mend_pins, read_signed
-from auto_build.git.landing import Label, branch_of, pins_of, salvage
+from auto_build.git.landing import Label, branch_of, find_parked, forget_parked, pins_of, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
-from auto_build.git.worktree import Worktrees
+from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.policy.paths import SPECS
 from auto_build.policy.tree import MOST_FILE_BYTES
 
@@ -45,7 +45,8 @@ class Groundwork:
     async def lay(self, state: RunState | None) -> None:
         """Make staging where there is none, and bring its worktree up to date.
 
-        A branch that somebody deleted, or merged and took back, is made again where it was.
+        A branch that somebody deleted, or merged and took back, is made again where it was. Of a
+        build that is parked, what was unsaved in the worktree is put back.
 
         Raises:
             RepositoryUnfit: another build is there, or something else is in the way.
@@ -64,6 +65,26 @@ class Groundwork:
         staging = await self.worktrees.require_staging(self.branch)
         if behind := await self.worktrees.sync_view(staging, head, head):
             self.warn(f"the staging worktree is behind its branch: {behind}")
+        if is_parked(state):
+            await self._put_back(staging, head)
+
+    async def _put_back(self, staging: Worktree, head: Commit) -> None:
+        """Put back what was unsaved when the build was parked, where nothing else is there now."""
+        parked = await find_parked(self.repo, self.spec)
+        if parked is None or await self.repo.is_ancestor(parked[1], head):
+            return  # nothing was unsaved
+        pin, commit = parked
+        clean = not (await self.worktrees.status(staging)).dirty
+        if clean and await self.repo.merge_base(commit, head) == head:
+            await self.worktrees.overlay(staging, head, commit)
+            paths = [entry.path for entry in await self.repo.touched(head, commit)]
+            self.say(f"what was unsaved in staging is there again: {', '.join(paths[:_SHOWN])}")
+        else:
+            self.warn(
+                f"what was unsaved in staging is kept as {pin}; it comes back with:"
+                f" git -C '{staging.path}' cherry-pick --no-commit {pin}"
+            )
+        await forget_parked(self.repo, self.spec, head)
 
     async def _last_head(self, state: RunState | None, base: Commit) -> Commit:
         """Return where staging begins: what landed last, unless the user's branch has it."""
@@ -82,7 +103,9 @@ class Groundwork:
         owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
         lent = (STAGING_SLOT,) if self.worktrees.is_lent() else ()
         for slot in (*self.worktrees.slots(), *lent):
-            chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
+            ours = self.worktrees.find_owner(slot) in {"", self.spec}
+            nobody = (ChunkId(f"worker-{slot}"), None)
+            chunk, now = owners.get(slot, nobody) if ours else nobody
             if now is not None and not isinstance(now, Running):
                 continue  # its work is pinned already
             label = Label(self.spec, chunk, now.attempt.number if now else 0)
@@ -139,7 +162,9 @@ class Groundwork:
             )
             await mend_pins(self.repo, self.spec, {**known, **gone}.items())
             return begin(file, base=base, landed=known, attempts=attempts, undone=gone)
-        settled = await find_settled(self.repo, self.branch, state)
+        settled: list[Event] = [*await find_settled(self.repo, self.branch, state)]
+        if is_parked(state):
+            settled.append(RunUnparked())  # it has its worktree again
         for event in settled:
             state = apply(state, event)
         present = await self._present(state, head, landed)
@@ -169,6 +194,11 @@ class Groundwork:
                 f"a branch called {short!r} keeps git from making {ours}",
                 hint=f"rename it: git branch -m {short} {short}-old",
             )
+
+
+def is_parked(state: RunState | None) -> bool:
+    """Say whether a build was put aside, and was not thrown away since."""
+    return state is not None and state.parked and not state.discarded
 
 
 async def find_settled(

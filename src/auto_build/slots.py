@@ -201,6 +201,7 @@ class Slots:
             await self._keep_staging(commit, status)
             status = None
         if there and status and status.head == commit and not (status.branch or status.dirty):
+            self.worktrees.mark_slot(there, self.spec)
             return there
         try:
             worktree = await self.worktrees.require_slot(number, commit)
@@ -210,6 +211,7 @@ class Slots:
             await self.worktrees.set_aside(self.worktrees.slot_path(number))  # it was ours
             worktree = await self.worktrees.require_slot(number, commit)
         self._used.add(number)
+        self.worktrees.mark_slot(worktree, self.spec)
         if status and status.head:
             changed = await self.worktrees.repo.touched(status.head, commit)
             self._renew(worktree, status.modules)

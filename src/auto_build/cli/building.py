@@ -1,4 +1,4 @@
-"""`run`, and the wishes that reach one: `retry`, `skip`, `pause`."""
+"""One run of a build, and the wishes that reach one: `retry`, `skip`, `pause`."""
 
 import asyncio
 import json
@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from auto_build.cli.drafting import draft_plan
-from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
-from auto_build.cli.ways import subcommand_ways
 from auto_build.coordinator import Reviews, SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, Outcome, RunPaused, Steered
 from auto_build.core.plan import ChunkId
@@ -51,7 +50,9 @@ def build(
 
     A spec without a plan has one drafted first, which is asked to be confirmed unless `yes`.
     """
-    if not asyncio.run(_has_plan(folder, spec)):
+    if reviews is Reviews.AGAIN:
+        asyncio.run(Build.open(folder, spec)).require_begun()
+    elif not asyncio.run(_has_plan(folder, spec)):
         lines = Out(out.json, lines=True)
         code = draft_plan(folder, spec, flags=flags, out=lines, yes=yes)
         if code != EXIT_DONE:
@@ -95,7 +96,7 @@ async def _build(
             console.print(again, markup=False)
         return EXIT_INTERRUPTED
     if isinstance(shown, JsonLines):
-        told = {"type": "Summary", "finished": view.finished, **_brief(view)}
+        told = {"type": "Summary", "finished": view.finished, **brief(view)}
         click.echo(json.dumps(plain(told)))
     else:
         staging = Worktrees(repo).staging_path
@@ -115,7 +116,8 @@ def _stop_on_signals(running: "asyncio.Task[View]") -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-def _brief(view: View) -> dict[str, Any]:
+def brief(view: View) -> dict[str, Any]:
+    """Return what programs are told of how a run ended."""
     return {
         "spec": view.spec,
         "chunks": [
@@ -135,40 +137,6 @@ def _brief(view: View) -> dict[str, Any]:
             "open": view.qa.open,
         },
     }
-
-
-@click.command()
-@click.argument("spec", required=False)
-@click.option("--spec", "named", help="The spec, as an option.")
-@click.option("--yes", is_flag=True, help="Build from a drafted plan without asking.")
-@click.option("--skip-qa", is_flag=True, help="Do not have the finished build reviewed.")
-@build_options
-@project_dir
-@as_json
-def run(
-    spec: str | None,
-    named: str | None,
-    yes: bool,
-    skip_qa: bool,
-    project_dir: Path,
-    as_json: bool,
-    verbose: bool,
-    **flags: Any,
-) -> int:
-    """Build SPEC, or go on where an earlier run of it stopped; without a plan, draft one first."""
-    wanted = spec or named
-    if not wanted:
-        raise UsageProblem("which spec?", hint="auto-build run 001; auto-build list shows them")
-    return build(
-        project_dir,
-        wanted,
-        flags=flags,
-        out=Out(as_json),
-        verbose=verbose,
-        ways=subcommand_ways(wanted, flags),
-        yes=yes,
-        reviews=Reviews.SKIPPED if skip_qa else Reviews.AS_SET,
-    )
 
 
 @click.command()

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from auto_build.cli.building import build
 from auto_build.cli.finishing import do_discard, do_merge, show_review
 from auto_build.cli.looking import show_list, show_status
-from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.options import as_json, build_options, project_dir, queue_options
 from auto_build.cli.output import Out
+from auto_build.cli.queueing import Order, build_all
 from auto_build.cli.rounds import show_qa
 from auto_build.cli.ways import launcher_ways
 from auto_build.coordinator import Reviews
@@ -19,8 +19,11 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--spec", help="The spec: its number or its name.")
+@click.option(
+    "--spec", "specs", multiple=True, help="The spec: its number or its name; again for a queue."
+)
 @build_options
+@queue_options
 @click.option("--list", "list", is_flag=True, help="List the specs and how far each is.")
 @click.option("--status", is_flag=True, help="Show how the build stands.")
 @click.option("--review", is_flag=True, help="Show what staging adds.")
@@ -33,12 +36,14 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 @project_dir
 @as_json
 def launch(
-    spec: str | None,
+    specs: tuple[str, ...],
     project_dir: Path,
     as_json: bool,
     verbose: bool,
     yes: bool,
     skip_qa: bool,
+    park: bool,
+    stop_on_failure: bool,
     **given: Any,
 ) -> int:
     """Build a spec with several agents at once: --spec 001 --parallel 2."""
@@ -50,21 +55,27 @@ def launch(
     action = asked[0] if asked else "build"
     if action == "list":
         return show_list(project_dir, out)
+    if action in {"build", "qa"} and specs:
+        order = Order(
+            folder=project_dir,
+            specs=specs,
+            flags=given,
+            out=out,
+            ways=launcher_ways,
+            verbose=verbose,
+            yes=yes,
+            park=park,
+            stop_on_failure=stop_on_failure,
+            reviews=_reviews(action, skip_qa=skip_qa),
+        )
+        return build_all(order)
+    if len(specs) > 1:
+        raise UsageProblem("one spec at a time", hint="only building takes several")
+    spec = specs[0] if specs else None
     if action == "status":
         return show_status(project_dir, spec, out)
     if spec is None:
         raise UsageProblem("which spec?", hint="add --spec 001; --list shows what there is")
-    if action in {"build", "qa"}:
-        return build(
-            project_dir,
-            spec,
-            flags=given,
-            out=out,
-            verbose=verbose,
-            ways=launcher_ways(spec, given),
-            yes=yes,
-            reviews=_reviews(action, skip_qa=skip_qa),
-        )
     return _finish(action, project_dir, spec, out, yes=yes)
 
 

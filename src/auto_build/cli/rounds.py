@@ -32,7 +32,6 @@ def qa(
     out = Out(as_json)
     if status:
         return show_qa(project_dir, spec, out)
-    asyncio.run(Build.open(project_dir, spec)).require_begun()
     return build(
         project_dir,
         spec,

@@ -98,6 +98,12 @@ async def read_signed(repo: Repo, spec: str, head: Commit) -> tuple[Signed, ...]
     return tuple(one for one in found if one.spec == spec and (one.chunk or one.undo))
 
 
+async def read_trailers(repo: Repo, commit: Commit) -> Signed:
+    """Return a commit with what its trailers say."""
+    done = await repo.git("log", LINE_FORMAT, "-1", "--end-of-options", commit)
+    return parse_line(done.stdout)[0]
+
+
 async def read_evidence(repo: Repo, spec: str, base: Commit, head: Commit) -> Evidence:
     """Return all that git keeps of a build whose line goes from `base` to `head`."""
     done = await repo.git(
