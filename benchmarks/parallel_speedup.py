@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from auto_build.coordinator import SwarmCoordinator
+from auto_build.coordinator import Reviews, SwarmCoordinator
 from auto_build.core.estimate import simulate
 from auto_build.core.planfile import read_plan
 from auto_build.core.view import View
@@ -82,7 +82,12 @@ async def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
         rows.append(_row("independent", plan, workers, view, seconds, rows))
     for workers in options.demo_workers:
         _say(f"demo, {workers}")
-        run = await run_project(folder / f"demo-{workers}", workers=workers, pace=options.pace)
+        run = await run_project(
+            folder / f"demo-{workers}",
+            workers=workers,
+            pace=options.pace,
+            reviews=Reviews.SKIPPED,
+        )
         text = (run.spec / PLAN).read_text(encoding="utf-8")
         rows.append(_row("demo", text, workers, run.view, run.seconds, rows))
     return rows

@@ -35,6 +35,20 @@ def implement(prompts: Prompts, **more: str) -> str:
 ALL: dict[str, Callable[[Prompts], str]] = {
     "implement": implement,
     "repair": lambda prompts: prompts.repair(CHUNK, feedback="red", round_=1, rounds=2),
+    "fix": lambda prompts: implement(prompts, request="QA_FIX_REQUEST.md"),
+    "review": lambda prompts: prompts.review(
+        round_=1,
+        commit="c0ffee",
+        spec="001",
+        spec_text="Count.",
+        criteria=["it counts"],
+        items=["make: green"],
+        chunks=["words"],
+        stat="1 file",
+        diff="+ a",
+        patch="changes.diff",
+    ),
+    "review-again": lambda prompts: prompts.review_again(["there was no answer"]),
     "resume": lambda prompts: prompts.resume(CHUNK, why="rate-limit"),
     "together": lambda prompts: prompts.together([(CHUNK, "+ a"), (CHUNK, "+ b")]),
     "resolve": lambda prompts: prompts.resolve(

@@ -178,3 +178,36 @@ def test_what_no_slot_can_have_is_refused(tmp_path: Path, text: str, words: list
         load_settings(tmp_path, {}, {})
     for word in words:
         assert word in str(caught.value)
+
+
+# --- services ------------------------------------------------------------------------------------
+
+SERVICE = '[[qa.services]]\nname = "web"\ncommand = "serve {port}"\n'
+
+
+def test_services_of_a_build_are_read(tmp_path: Path) -> None:
+    second = '[[qa.services]]\nname = "api"\ncommand = "x"\nport = 1\nready = "/health"\n'
+    write(tmp_path, f'{SERVICE}{second}replaces = ["http://localhost:8000", "https://a.io/v1"]\n')
+    web, api = load_settings(tmp_path, {}, {}).qa.services
+    assert (web.ready, web.port, web.ready_timeout_s) == ("tcp", 0, 60.0)
+    assert api.replaces == ("http://localhost:8000", "https://a.io/v1")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("port = 10", "'web' has port 10, and a slot has 10, counted from 0"),
+        ('ready = "http://example.org:{port}/"', "qa.services.0.ready"),
+        ('ready = "http://localhost:8000/"', "qa.services.0.ready"),
+        ('replaces = ["localhost:8000"]', "qa.services.0.replaces.0"),
+        ("ready_timeout_s = 0", "qa.services.0.ready_timeout_s"),
+        (SERVICE + "port = 1", "services: name 'web' is given twice"),
+        (SERVICE.replace("web", "api"), "services: port 0 is given twice"),
+        (SERVICE.replace("web", "../up") + "port = 1", "qa.services.1.name"),
+    ],
+)
+def test_what_no_service_can_be_is_refused(tmp_path: Path, text: str, word: str) -> None:
+    write(tmp_path, f"{SERVICE}{text}\n")
+    with pytest.raises(UsageProblem) as caught:
+        load_settings(tmp_path, {}, {})
+    assert word in str(caught.value)

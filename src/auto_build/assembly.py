@@ -1,12 +1,17 @@
 """Puts the parts together that carry out a run's commands on this machine."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auto_build.agents.base import Agent
 from auto_build.containment.firewall import Firewall
 from auto_build.containment.strays import Mode
 from auto_build.containment.watch import Watch
+from auto_build.core.acceptance import Acceptance, Item, ItemResult
+from auto_build.core.criteria import read_acceptance
+from auto_build.core.document import Json
+from auto_build.core.plan import VerificationKind
+from auto_build.core.state import REVIEWER, RunState
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -22,14 +27,19 @@ from auto_build.gate.secrets import find_scanner
 from auto_build.gate.trials import Notice, Trials
 from auto_build.gate.verdicts import Verdicts
 from auto_build.git.landing import branch_of
+from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
+from auto_build.groundwork import Groundwork
 from auto_build.journal import now
 from auto_build.policy.environment import Environment
 from auto_build.ports import first_port
 from auto_build.prompts import Prompts, load_instructions
+from auto_build.qa.reviewer import Reviewer
+from auto_build.qa.rounds import Rounds
 from auto_build.settings import Settings
 from auto_build.slots import Slots
+from auto_build.tryout.tryout import Tryout
 from auto_build.workspace import Spec, Workspace
 
 
@@ -138,6 +148,87 @@ def assemble(
         warn=warn,
     )
     return engine, baseline
+
+
+def review_rounds(
+    site: Site,
+    engine: LocalEngine,
+    *,
+    ground: Groundwork,
+    drive: Callable[[], Awaitable[RunState]],
+    document: Mapping[str, Json],
+) -> Rounds:
+    """Return the review rounds of a build: with its engine's slots, watch and agent.
+
+    Args:
+        site: where it takes place.
+        engine: what its chunks are done with.
+        ground: its groundwork.
+        drive: has the chunks done that are open.
+        document: its plan file.
+    """
+    run = site.settings.run
+    tryout = Tryout(
+        trials=engine.gate.trials,
+        settings=site.settings.qa,
+        notice=engine.notice,
+        evidence=engine.logs / REVIEWER / "pages",
+    )
+    reviewer = Reviewer(
+        repo=site.repo,
+        slots=engine.slots,
+        ground=ground,
+        agent=engine.agent,
+        ledger=engine.ledger,
+        prompts=site.prompts,
+        patience=engine.patience,
+        watch=engine.watch,
+        try_out=_Trying(tryout, engine),
+        model=site.settings.model_for("review"),
+        spec=site.spec.name,
+        spec_text=site.spec.load_text,
+        instructions=load_instructions(site.repo.project),
+        acceptance=_all_items(
+            read_acceptance(document, engine.ledger.state.plan), site.settings.gate.checks
+        ),
+        logs=engine.logs,
+        notice=engine.notice,
+    )
+    return Rounds(
+        ledger=engine.ledger,
+        reviewer=reviewer,
+        repo=site.repo,
+        ground=ground,
+        settings=site.settings.qa,
+        drive=drive,
+        workers=run.parallel,
+        pauses=engine.pauses,
+        max_wait_s=run.max_wait_h * 3600,
+        clock=engine.clock,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trying:
+    """Tries a build in its first worker slot."""
+
+    tryout: Tryout
+    engine: LocalEngine
+
+    async def __call__(self, items: Sequence[Item], at: Commit) -> tuple[ItemResult, ...]:
+        seat = self.engine.slots.seat(1, REVIEWER)
+        return await self.tryout.run(items, at, seat, self.engine.ledger.state.gate.standing)
+
+
+def _all_items(acceptance: Acceptance, checks: Sequence[str]) -> Acceptance:
+    """Return what a plan asks for, and the project's own checks besides."""
+    named = {item.command for item in acceptance.items}
+    own = tuple(
+        Item(id=f"check-{place}", kind=VerificationKind.COMMAND, what=line, command=line)
+        for place, line in enumerate(checks, start=1)
+        if line not in named
+    )
+    return replace(acceptance, items=(*own, *acceptance.items))
 
 
 def _of_slots(site: Bench) -> Environment:

@@ -6,28 +6,30 @@ it and takes it down again, and is the Python API that the command line uses.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from auto_build.agents.base import Agent
 from auto_build.agents.choose import agent_environment, build_agent, require_working
-from auto_build.assembly import Site, assemble
+from auto_build.assembly import Site, assemble, review_rounds
 from auto_build.containment.watch import Round
 from auto_build.core import events as ev
 from auto_build.core.commands import Effect, Withdraw
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import describe_change, is_admissible
+from auto_build.core.rounds import is_due, is_reviewable
 from auto_build.core.scheduler import decide, next_wake, out_of_money
 from auto_build.core.stack import pace
 from auto_build.core.state import Running, RunState
 from auto_build.core.transitions import step
-from auto_build.core.view import Times, View, build_view, plan_notes
+from auto_build.core.view import Times, View, build_view
 from auto_build.engine.base import Engine, Ledger
 from auto_build.engine.local import LocalEngine
-from auto_build.errors import AutoBuildError, EnvironmentUnfit
+from auto_build.errors import AutoBuildError, EnvironmentUnfit, NotReady
 from auto_build.gate.baseline import Baseline
 from auto_build.gate.secrets import GET_IT, MISSING, find_program, is_missed
 from auto_build.git.landing import branch_of
@@ -35,17 +37,21 @@ from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
 from auto_build.groundwork import Groundwork
 from auto_build.history import fold, load_view
+from auto_build.holding import require_place
 from auto_build.inbox import Inbox, NoteFile
 from auto_build.journal import Journal, RunLock, now
 from auto_build.machine import cores, free_mb, too_many
 from auto_build.policy.environment import Environment
 from auto_build.process import Processes, end_marked
 from auto_build.prompts import Prompts
+from auto_build.qa.papers import Papers
+from auto_build.qa.rounds import Rounds
 from auto_build.settings import Settings, load_settings
 from auto_build.updates import Listener, Notice, Update
-from auto_build.workspace import HUMAN_INPUT, PlanWriter, Spec, Workspace
+from auto_build.workspace import HUMAN_INPUT, Spec, Workspace
 
 _STREAM_LIMIT: Final = 10_000
+_SESSIONS: Final = (ev.AttemptStarted, ev.RepairStarted, ev.ResumeStarted, ev.ReviewStarted)
 _MOST_AT_THE_GATE: Final = 4  # candidates checked at once, unless the settings say otherwise
 
 
@@ -135,8 +141,16 @@ async def _grant(wishes: Iterable[ev.Event], ledger: Ledger, engine: Engine) -> 
                 await engine.steer(wish.to, wish.text)
 
 
+class Reviews(StrEnum):
+    """What becomes of the review rounds when all chunks have landed."""
+
+    AS_SET = "as-set"  # as the settings and the journal say
+    AGAIN = "again"
+    SKIPPED = "skipped"
+
+
 class SwarmCoordinator:
-    """Builds one spec with several agents.
+    """Builds one spec with several agents, and has it reviewed.
 
     Args:
         project_dir: a folder in the user's repository.
@@ -145,6 +159,7 @@ class SwarmCoordinator:
         agent: which of the agents in the settings to use.
         model: the model, for agents that take one.
         settings: further values for the [run] table of the settings.
+        reviews: whether the finished build is reviewed, once more or not at all.
         on_update: called with every event and notice, from the loop that `run` runs in.
 
     Example:
@@ -161,6 +176,7 @@ class SwarmCoordinator:
         agent: str | None = None,
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        reviews: Reviews = Reviews.AS_SET,
         on_update: Listener | None = None,
     ) -> None:
         self._folder = Path(project_dir)
@@ -171,6 +187,7 @@ class SwarmCoordinator:
             "model": model,
             **(settings or {}),
         }
+        self._reviews = reviews
         self._listener = on_update
         self._streams: list[asyncio.Queue[Update | None]] = []
 
@@ -204,6 +221,7 @@ class SwarmCoordinator:
         with RunLock.acquire(workspace.state_dir, spec.name, tidy=tidy) as lock:
             processes = Processes(lock.lease)
             repo = replace(repo, processes=processes)
+            await require_place(repo, workspace, spec.name)
             agent = build_agent(
                 name,
                 chosen,
@@ -228,7 +246,8 @@ class SwarmCoordinator:
                     environment=environment,
                     prompts=prompts,
                     journal=journal,
-                    writer=PlanWriter(spec.plan_path, workspace.state_dir),
+                    papers=Papers.of(spec, workspace.state_dir, journal.history()),
+                    reviews=self._reviews,
                     tell=self._tell,
                 )
                 return await session.run(file)
@@ -276,7 +295,8 @@ class _Session:
     environment: Environment
     prompts: Prompts
     journal: Journal
-    writer: PlanWriter
+    papers: Papers
+    reviews: Reviews
     tell: Listener
     current: RunState | None = None
     times: Times = field(default_factory=Times)
@@ -289,14 +309,19 @@ class _Session:
         self.current, self.times = fold(self.journal.history())
         engine, baseline = self._assemble()
         await self._prepare(file)
+        if self.reviews is Reviews.AGAIN and not is_reviewable(self.state):
+            raise NotReady(
+                f"not every chunk of {self.spec.name} has landed, so that there is nothing to"
+                " review yet",
+                hint=f"auto-build run {self.spec.name}",
+            )
         inbox = Inbox(self.workspace.state_dir, self.spec.name, self._note_file())
         for wish in inbox.take():
             if is_admissible(self.state, wish):
                 self.record(wish)
         run = self.settings.run
-        async with self._opened(engine):
-            await self._measure(baseline)
-            await engine.watch.take()
+
+        async def build() -> RunState:
             await drive(
                 self,
                 engine=engine,
@@ -306,7 +331,35 @@ class _Session:
             )
             if why := out_of_money(self.state, slots=run.parallel):
                 self.record(ev.RunPaused(why))
+            return self.state
+
+        async with self._opened(engine):
+            await self._measure(baseline)
+            await engine.watch.take()
+            await build()
+            if rounds := self._rounds(engine, file, build):
+                await rounds.run(again=self.reviews is Reviews.AGAIN)
         return self.view()
+
+    def _rounds(
+        self, engine: LocalEngine, file: PlanFile, build: Callable[[], Awaitable[RunState]]
+    ) -> Rounds | None:
+        """Return the review rounds of a build that is finished, unless nobody wants any."""
+        if not is_reviewable(self.state) or self.state.paused:
+            return None
+        if self.reviews is Reviews.SKIPPED and not self.state.qa.skipped:
+            self.record(ev.QaSkipped("asked for"))
+        if not self._wants_reviews:
+            return None
+        return review_rounds(
+            self._site, engine, ground=self._ground, drive=build, document=file.document
+        )
+
+    @property
+    def _wants_reviews(self) -> bool:
+        if self.reviews is Reviews.AS_SET:
+            return self.settings.qa.review
+        return self.reviews is Reviews.AGAIN
 
     @property
     def state(self) -> RunState:
@@ -321,12 +374,8 @@ class _Session:
 
     async def _prepare(self, file: PlanFile) -> None:
         """Make what the run stands on, and record what changed while nobody was watching."""
-
-        def warn(text: str) -> None:
-            self._say(text, warning=True)
-
-        most = self.settings.containment.most_file_bytes
-        ground = Groundwork(self.repo, self.worktrees, self.spec.name, self._say, warn, most)
+        warn = self._warn
+        ground = self._ground
         await ground.lay(self.current)
         await ground.keep_leftovers(self.current)
         await ground.warn_of_unsaved()
@@ -342,9 +391,11 @@ class _Session:
 
     async def _measure(self, baseline: Baseline) -> None:
         """See how the suite stands before anybody is paid, if anything is left to be done."""
-        if self.view().finished or self.state.paused:
-            return
         head = await self.repo.require_commit(branch_of(self.spec.name))
+        again = self.reviews is Reviews.AGAIN
+        due = self._wants_reviews and is_due(self.state, head, again=again)
+        if self.state.paused or (self.view().finished and not due):
+            return
         self.record(await baseline.measure(self.state, head))
 
     def _doubts(self) -> Iterator[str]:
@@ -372,9 +423,10 @@ class _Session:
         record = self.journal.append(event)
         self.current = after
         self.times = self.times.seen(record.at, event)
+        self.papers.seen(record, self.state)
         self._write_plan(self.state)
         self.tell(Update(record, self.state, self.view()))
-        if isinstance(event, ev.AttemptStarted | ev.RepairStarted | ev.ResumeStarted):
+        if isinstance(event, _SESSIONS):
             self._count_session()
         return self.state
 
@@ -387,7 +439,7 @@ class _Session:
             self.record(ev.RunPaused(f"the limit of {limit} agent sessions is reached"))
 
     def _write_plan(self, state: RunState) -> None:
-        warning = self.writer.write(plan_notes(state))
+        warning = self.papers.write(state)
         if warning and warning != self.warned:
             self._say(warning, warning=True)
         self.warned = warning
@@ -400,24 +452,27 @@ class _Session:
         def notice(chunk: str, text: str) -> None:
             self._say(text, chunk=chunk)
 
-        def warn(text: str) -> None:
-            self._say(text, warning=True)
+        return assemble(self._site, self.agent, ledger=self, notice=notice, warn=self._warn)
 
-        return assemble(
-            Site(
-                repo=self.repo,
-                worktrees=self.worktrees,
-                workspace=self.workspace,
-                spec=self.spec,
-                settings=self.settings,
-                environment=self.environment,
-                prompts=self.prompts,
-            ),
-            self.agent,
-            ledger=self,
-            notice=notice,
-            warn=warn,
+    @property
+    def _site(self) -> Site:
+        return Site(
+            repo=self.repo,
+            worktrees=self.worktrees,
+            workspace=self.workspace,
+            spec=self.spec,
+            settings=self.settings,
+            environment=self.environment,
+            prompts=self.prompts,
         )
+
+    @property
+    def _ground(self) -> Groundwork:
+        most = self.settings.containment.most_file_bytes
+        return Groundwork(self.repo, self.worktrees, self.spec.name, self._say, self._warn, most)
+
+    def _warn(self, text: str) -> None:
+        self._say(text, warning=True)
 
     @asynccontextmanager
     async def _opened(self, engine: LocalEngine) -> AsyncIterator[None]:
@@ -448,7 +503,7 @@ class _Session:
                 raise _first(known) from group
             raise
         else:
-            done = self.view().finished
+            done = self.view().complete
             await self._close(engine, ev.Ending.DONE if done else ev.Ending.UNFINISHED)
 
     async def _close(self, engine: LocalEngine, ending: ev.Ending) -> None:
@@ -457,6 +512,7 @@ class _Session:
             if isinstance(one, Running):
                 await engine.salvage(chunk, one.attempt.number, one.attempt.slot)
         await self._look_outside(engine)
+        await self._ground.take_back_staging()
         if not self.settings.run.keep_worktrees:
             for slot in self.worktrees.slots():
                 await self.worktrees.remove(self.worktrees.slot_path(slot))

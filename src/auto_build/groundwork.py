@@ -8,20 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auto_build.core.events import Event, MergeVoided, RevisionLanded, RevisionVoided, RunMerged
+from auto_build.core.events import (
+    Event,
+    MergeVoided,
+    RevisionLanded,
+    RevisionVoided,
+    RunMerged,
+    RunUnparked,
+)
 from auto_build.core.evidence import Landings, Signed
 from auto_build.core.plan import ChunkId
 from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import begin, take_in
-from auto_build.core.state import Landed, Running, RunState
+from auto_build.core.state import STAGING_SLOT, Landed, Running, RunState
 from auto_build.core.transitions import apply
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.evidence import base_of, find_squashed, holds, mend_pins, read_signed
-from auto_build.git.landing import Label, branch_of, pins_of, salvage
+from auto_build.git.landing import Label, branch_of, find_parked, forget_parked, pins_of, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.user import UserGit
-from auto_build.git.worktree import FOLDER, Worktrees
+from auto_build.git.worktree import FOLDER, Worktree, Worktrees
 from auto_build.policy.paths import SPECS
 from auto_build.policy.tree import MOST_FILE_BYTES
 
@@ -48,7 +55,8 @@ class Groundwork:
     async def lay(self, state: RunState | None) -> None:
         """Make staging where there is none, and bring its worktree up to date.
 
-        A branch that somebody deleted, or merged and took back, is made again where it was.
+        A branch that somebody deleted, or merged and took back, is made again where it was. Of a
+        build that is parked, what was unsaved in the worktree is put back.
 
         Raises:
             RepositoryUnfit: another build is there, or something else is in the way.
@@ -69,6 +77,26 @@ class Groundwork:
         staging = await self.worktrees.require_staging(self.branch)
         if behind := await self.worktrees.sync_view(staging, head, head):
             self.warn(f"the staging worktree is behind its branch: {behind}")
+        if is_parked(state):
+            await self._put_back(staging, head)
+
+    async def _put_back(self, staging: Worktree, head: Commit) -> None:
+        """Put back what was unsaved when the build was parked, where nothing else is there now."""
+        parked = await find_parked(self.repo, self.spec)
+        if parked is None or await self.repo.is_ancestor(parked[1], head):
+            return  # nothing was unsaved
+        pin, commit = parked
+        clean = not (await self.worktrees.status(staging)).dirty
+        if clean and await self.repo.merge_base(commit, head) == head:
+            await self.worktrees.overlay(staging, head, commit)
+            paths = [entry.path for entry in await self.repo.touched(head, commit)]
+            self.say(f"what was unsaved in staging is there again: {', '.join(paths[:_SHOWN])}")
+        else:
+            self.warn(
+                f"what was unsaved in staging is kept as {pin}; it comes back with:"
+                f" git -C '{staging.path}' cherry-pick --no-commit {pin}"
+            )
+        await forget_parked(self.repo, self.spec, head)
 
     async def _last_head(self, state: RunState | None, base: Commit) -> Commit:
         """Return where staging begins: what landed last, unless the user's branch has it."""
@@ -85,14 +113,40 @@ class Groundwork:
         onto = await self.repo.require_commit(self.branch)
         live = state.live if state else {}
         owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
-        for slot in self.worktrees.slots():
-            chunk, now = owners.get(slot, (ChunkId(f"worker-{slot}"), None))
+        lent = (STAGING_SLOT,) if self.worktrees.is_lent() else ()
+        for slot in (*self.worktrees.slots(), *lent):
+            ours = self.worktrees.find_owner(slot) in {"", self.spec}
+            nobody = (ChunkId(f"worker-{slot}"), None)
+            chunk, now = owners.get(slot, nobody) if ours else nobody
             if now is not None and not isinstance(now, Running):
                 continue  # its work is pinned already
             label = Label(self.spec, chunk, now.attempt.number if now else 0)
             most = self.most_file_bytes
             if kept := await salvage(self.worktrees, slot, label, onto, most_bytes=most):
                 self.say(f"unfinished work found in worker {slot} is kept as {kept}")
+        await self.take_back_staging()
+
+    async def staging_is_free(self) -> bool:
+        """Say whether the staging worktree shows its branch, and nobody has changed it there."""
+        staging = self.worktrees.find(self.worktrees.staging_path)
+        if staging is None or self.worktrees.is_lent():
+            return False
+        status = await self.worktrees.status(staging)
+        shown = status.branch == self.branch.removeprefix("refs/heads/")
+        return shown and not status.dirty
+
+    async def take_back_staging(self, whose: str = "staging") -> str:
+        """Have a staging worktree that was lent show its branch again; return what was kept of it.
+
+        That is the pin of what `whose` agent left there, or nothing.
+        """
+        if not self.worktrees.is_lent():
+            return ""
+        onto = await self.repo.require_commit(self.branch)
+        label, most = Label(self.spec, whose, 0), self.most_file_bytes
+        kept = await salvage(self.worktrees, STAGING_SLOT, label, onto, most_bytes=most)
+        await self.worktrees.take_back_staging(self.branch)
+        return kept
 
     async def warn_of_unsaved(self) -> None:
         """Say which of the user's unsaved files agents will not see."""
@@ -120,7 +174,9 @@ class Groundwork:
             )
             await mend_pins(self.repo, self.spec, {**known, **gone}.items())
             return begin(file, base=base, landed=known, attempts=attempts, undone=gone)
-        settled = await find_settled(self.repo, self.branch, state)
+        settled: list[Event] = [*await find_settled(self.repo, self.branch, state)]
+        if is_parked(state):
+            settled.append(RunUnparked())  # it has its worktree again
         for event in settled:
             state = apply(state, event)
         present = await self._present(state, head, landed)
@@ -156,6 +212,11 @@ class Groundwork:
                 f"a branch called {short!r} keeps git from making {ours}",
                 hint=f"rename it: git branch -m {short} {short}-old",
             )
+
+
+def is_parked(state: RunState | None) -> bool:
+    """Say whether a build was put aside, and was not thrown away since."""
+    return state is not None and state.parked and not state.discarded
 
 
 async def find_settled(repo: Repo, branch: str, state: RunState) -> tuple[Event, ...]:

@@ -9,13 +9,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from auto_build.errors import EnvironmentUnfit, UsageProblem
 from auto_build.policy.environment import PLACEHOLDER
 from auto_build.policy.permission import ClaimMode
 
 FILE: Final = "auto-build.toml"
+ROUNDS: Final = "max_qa_rounds"  # the flag for `rounds` of [qa]
 LOCK_FILES: Final = (  # what set-up commands read: locks, and what they are made from
     "package.json",
     "package-lock.json",
@@ -92,16 +101,49 @@ class ModelSettings(_Table):
     review: str = ""
 
 
+_READY: Final = r"\A(tcp|/[^\s]*|http://(localhost|127\.0\.0\.1|\[::1\]):\{port\}(/[^\s]*)?)\z"
+_REPLACED: Final = r"\Ahttps?://[^\s/?#]+(/[^\s?#]*)?\z"
+
+
+class ServiceSettings(_Table):
+    """A service that the finished build is tried out with, started in a worker slot.
+
+    `{port}` in its `command` and `ready` is its own port: `port` places after the slot's first. It
+    is ready when `ready` answers: a URL or a path by HTTP with less than 500, `tcp` where it can be
+    connected to. URLs of a plan that begin with one of `replaces` are asked of it.
+    """
+
+    name: str = Field(pattern=r"\A[A-Za-z0-9][\w.-]{0,63}\z")
+    command: _Line
+    ready: str = Field(default="tcp", pattern=_READY)
+    ready_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    port: int = Field(default=0, ge=0, le=99)
+    replaces: tuple[Annotated[str, Field(pattern=_REPLACED)], ...] = ()
+
+
 class QaSettings(_Table):
     """Whether a finished build is reviewed, in how many rounds, and where what is found is mended.
 
     `fix` is where fixers work: in the staging worktree, one at a time, or in worker slots, several
-    at once where findings are in different files.
+    at once where findings are in different files. A build is tried out with its `services` started,
+    for up to `tryout_timeout_min`, its pages opened in a `browser` that is looked for unless set.
     """
 
     review: bool = True
     rounds: int = Field(default=10, ge=1, le=100)
     fix: Literal["staging", "parallel"] = "staging"
+    services: tuple[ServiceSettings, ...] = ()
+    browser: _Word = ""
+    tryout_timeout_min: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _tells_services_apart(self) -> Self:
+        for what in ("name", "port"):
+            named = [getattr(service, what) for service in self.services]
+            for one in named:
+                if named.count(one) > 1:
+                    raise ValueError(f"services: {what} {one!r} is given twice")
+        return self
 
 
 class GateSettings(_Table):
@@ -293,13 +335,26 @@ class Settings(_Table):
     run: RunSettings = RunSettings()
     models: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
-    qa: QaSettings = QaSettings()
     merge: MergeSettings = MergeSettings()
     claims: ClaimSettings = ClaimSettings()
     workspace: WorkspaceSettings = WorkspaceSettings()
+    qa: QaSettings = QaSettings()
     environment: EnvironmentSettings = EnvironmentSettings()
     containment: ContainmentSettings = ContainmentSettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
+
+    @field_validator("qa")
+    @classmethod
+    def _has_ports_for_services(cls, qa: QaSettings, info: ValidationInfo) -> QaSettings:
+        workspace = info.data.get("workspace")  # not there if it is wrong itself
+        ports = workspace.ports if workspace else 0
+        for service in qa.services:
+            if workspace and service.port >= ports:
+                raise ValueError(
+                    f"services: {service.name!r} has port {service.port}, and a slot has {ports},"
+                    " counted from 0 (ports under [workspace])"
+                )
+        return qa
 
     def model_for(self, job: Literal["plan", "work", "repair", "review"]) -> str:
         """Return the model for a job; empty where the agent's own default is meant."""
@@ -350,7 +405,7 @@ def load_settings(
 
     Args:
         project: the top of the user's repository.
-        flags: values for the [run] table that were typed; None means not typed.
+        flags: values for the [run] table that were typed, and `max_qa_rounds`; None is not typed.
         environment: where AUTO_BUILD_PARALLEL, _AGENT and _MODEL are looked up.
 
     Raises:
@@ -366,9 +421,13 @@ def load_settings(
     run.update(
         {_VARIABLES[name][1]: environment[name] for name in _VARIABLES if name in environment}
     )
-    run.update({key: value for key, value in flags.items() if value is not None})
+    typed = {key: value for key, value in flags.items() if value is not None}
+    qa = raw.get("qa", {})
+    if isinstance(qa, dict) and ROUNDS in typed:
+        qa = {**qa, "rounds": typed.pop(ROUNDS)}
+    run.update(typed)
     try:
-        return Settings.model_validate({**raw, "run": run})
+        return Settings.model_validate({**raw, "run": run, "qa": qa})
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']} (got {one['input']!r})"

@@ -22,7 +22,9 @@ from urllib.parse import quote, unquote_to_bytes
 from pydantic import BaseModel, ValidationError
 
 from auto_build.containment.firewall import Firewall
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
+from auto_build.git.landing import Label, salvage
 from auto_build.git.parse import GITLINK, Commit, File, Status
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.journal import now
@@ -195,7 +197,11 @@ class Slots:
         """
         there = self.worktrees.find_slot(number)
         status = await self._status(there) if there else None
+        if number == STAGING_SLOT and not self.worktrees.is_lent():
+            await self._keep_staging(commit, status)
+            status = None
         if there and status and status.head == commit and not (status.branch or status.dirty):
+            self.worktrees.mark_slot(there, self.spec)
             return there
         try:
             worktree = await self.worktrees.require_slot(number, commit)
@@ -205,11 +211,20 @@ class Slots:
             await self.worktrees.set_aside(self.worktrees.slot_path(number))  # it was ours
             worktree = await self.worktrees.require_slot(number, commit)
         self._used.add(number)
+        self.worktrees.mark_slot(worktree, self.spec)
         if status and status.head:
             changed = await self.worktrees.repo.touched(status.head, commit)
             self._renew(worktree, status.modules)
             self._stamp(number, worktree, {*status.dirty, *(entry.path for entry in changed)})
         return worktree
+
+    async def _keep_staging(self, commit: Commit, status: Status | None) -> None:
+        """Keep what somebody did in the staging worktree before it is lent."""
+        if status is None or not status.dirty:
+            return
+        label = Label(self.spec, "staging", 0, "as it was before it was lent")
+        if kept := await salvage(self.worktrees, STAGING_SLOT, label, commit):
+            self.notice("", f"what was unsaved in the staging worktree is kept as {kept}")
 
     async def _status(self, worktree: Worktree) -> Status | None:
         try:

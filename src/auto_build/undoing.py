@@ -18,7 +18,8 @@ from auto_build.core.view import plan_notes
 from auto_build.delivery import Build
 from auto_build.errors import NotReady, StagingMoved
 from auto_build.git.evidence import keep_notes, pin_landed
-from auto_build.groundwork import Groundwork, find_settled
+from auto_build.groundwork import Groundwork, find_settled, is_parked
+from auto_build.holding import require_place
 from auto_build.proving import Prover, Red
 from auto_build.revising import Draft, Drafts
 from auto_build.settings import Settings, load_settings
@@ -95,7 +96,11 @@ class _Held:
             warn=self.warn,
             most_file_bytes=settings.containment.most_file_bytes,
         )
+        await require_place(build.repo, build.workspace, build.spec.name)
         await ground.lay(state)
+        if is_parked(state):
+            build.record(ev.RunUnparked())
+            state = apply(state, ev.RunUnparked())
         state = await build.settle(state)
         draft = await Drafts(build.repo, build.spec.name).draft(revision, state, wanted, head)
         await ground.keep_leftovers(state)

@@ -4,7 +4,6 @@ Invariants: nothing that the user committed or published is ever rewritten; what
 what was merged is in staging again, or in the user's history, before his branch moves.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,7 @@ from auto_build.git.conservation import find_lost
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Conflict, Repo
 from auto_build.git.user import Refused, UserGit
-from auto_build.groundwork import DETACHED
+from auto_build.groundwork import DETACHED, is_parked
 from auto_build.journal import Journal
 from auto_build.readiness import SHOWN, require_free, require_settled
 
@@ -172,13 +171,19 @@ class _Unmerger:
         """Take note of it, and show staging again."""
         await self._require_branch_back()
         self.build.record(ev.MergeUndone(commit))
-        notes: Sequence[str] = ()
+        notes = await self._show_staging()
+        return Unmerged(self.build.spec.name, name, commit, reverted=False, notes=notes)
+
+    async def _show_staging(self) -> tuple[str, ...]:
+        """Make staging's worktree again; return why not, if it is not made: the branch is enough."""
+        if is_parked(self.state):
+            return (f"{self.build.spec.name} is parked, so that it has no worktree",)
         try:
             await self.build.worktrees.exclude()
             await self.build.worktrees.require_staging(self.build.branch)
-        except RepositoryUnfit as unfit:  # another build is shown there: the branch is enough
-            notes = (f"staging's worktree was not made: {unfit}",)
-        return Unmerged(self.build.spec.name, name, commit, reverted=False, notes=tuple(notes))
+        except RepositoryUnfit as unfit:  # another build is shown there
+            return (f"staging's worktree was not made: {unfit}",)
+        return ()
 
     # --- by a commit on top ----------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from auto_build.errors import EnvironmentUnfit, UsageProblem
 HOME: Final = "auto-build"
 PLAN: Final = "implementation_plan.json"
 SPEC: Final = "spec.md"
+REPORT: Final = "qa_report.md"
+FIX_REQUEST: Final = "QA_FIX_REQUEST.md"
 HUMAN_INPUT: Final = "HUMAN_INPUT.md"
 
 
@@ -177,14 +179,18 @@ class PlanWriter:
         self._path = path
         self._scratch = scratch
 
-    def write(self, notes: Mapping[ChunkId, Mapping[str, Any]]) -> str:
+    def write(
+        self,
+        notes: Mapping[ChunkId, Mapping[str, Any]],
+        signoff: Mapping[str, Any] | None = None,
+    ) -> str:
         """Write the statuses into the file as it is now; return a warning, or nothing.
 
         A file that cannot be read back is left as it is: somebody is at work on it.
         """
         try:
             current = _load_text(self._path)
-            text = write_statuses(load_document(current), notes)
+            text = write_statuses(load_document(current), notes, signoff)
         except (UsageProblem, PlanRefused) as error:
             return f"the plan file was changed and is left alone: {error}"
         if text != current:

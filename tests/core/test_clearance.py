@@ -12,9 +12,12 @@ WRONG = Finding(severity=Severity.MAJOR, what="it is wrong")
 
 
 def reviewed(verdict: Verdict, commit: str = HEAD, *found: Finding, by: str = "") -> Qa:
-    return Qa().after(
-        ev.Reviewed(Review(round=2, commit=commit, verdict=verdict, findings=found, by=by))
-    )
+    review = Review(round=2, commit=commit, verdict=verdict, findings=found, by=by)
+    return after(ev.Reviewed(review))
+
+
+def after(event: ev.QaEvent) -> Qa:
+    return Qa().after(event, HEAD)
 
 
 BY_ADA = Review(round=1, commit=HEAD, verdict=Verdict.APPROVED, of=Source.PERSON)
@@ -24,10 +27,10 @@ BY_ADA = Review(round=1, commit=HEAD, verdict=Verdict.APPROVED, of=Source.PERSON
     ("qa", "why"),
     [
         (Qa(), "nobody has reviewed it"),
-        (Qa().after(ev.ReviewStarted(1, HEAD)), "a review was begun and has not ended"),
+        (after(ev.ReviewStarted(1, HEAD)), "a review was begun and has not ended"),
         (reviewed(Verdict.REJECTED, HEAD, WRONG), "of round 2 rejected it, with 1 finding"),
         (reviewed(Verdict.APPROVED, OTHER), f"approved is {OTHER[:10]}, and staging is at"),
-        (Qa().after(ev.QaStopped("no money")), "ended without an approval: no money"),
+        (after(ev.QaStopped("no money")), "ended without an approval: no money"),
     ],
 )
 def test_what_nobody_has_approved_is_held(qa: Qa, why: str) -> None:
@@ -43,8 +46,8 @@ def test_what_nobody_has_approved_is_held(qa: Qa, why: str) -> None:
     ("qa", "why"),
     [
         (reviewed(Verdict.APPROVED, by="claude"), "approved by claude in round 2"),
-        (Qa().after(ev.Reviewed(BY_ADA)), "approved by a person in round 1"),
-        (Qa().after(ev.QaSkipped("a typo")), "not reviewed: a typo"),
+        (after(ev.Reviewed(BY_ADA)), "approved by a person in round 1"),
+        (after(ev.QaSkipped("a typo")), "not reviewed: a typo"),
     ],
 )
 def test_who_has_approved_it_is_said(qa: Qa, why: str) -> None:

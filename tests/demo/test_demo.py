@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from auto_build.agents.script import Script
+from auto_build.coordinator import Reviews
+from auto_build.core.acceptance import ItemState
 from auto_build.core.graph import overlapping_pairs
 from auto_build.core.plan import ChunkId, VerificationKind, upstream
 from auto_build.core.planfile import PlanFile, read_plan
+from auto_build.core.qa import Standing
 from auto_build.core.view import Label
 from auto_build.demo.build import SCRIPT, SPEC_NAME, project_files
 from auto_build.demo.run import DemoReport, Measured, run_demo, run_project
@@ -68,7 +71,7 @@ def test_exactly_three_chunks_can_start_at_once_so_that_the_conflict_is_certain(
 
 def test_every_chunk_has_its_turn(file: PlanFile) -> None:
     script = Script.model_validate(tomllib.loads(project_files()[f"{SPEC}/{SCRIPT}"]))
-    assert {turn.chunk for turn in script.turn} == set(file.plan.chunks)
+    assert {turn.chunk for turn in script.turn} == {*file.plan.chunks, "review", "qa-1"}
 
 
 def test_the_pace_is_the_scripts() -> None:
@@ -134,6 +137,18 @@ def test_the_merged_feature_is_green_and_sooner_than_with_one_worker(ran: Ran) -
 
 
 @pytest.mark.slow
+def test_what_the_review_finds_is_mended_and_the_build_is_approved(ran: Ran) -> None:
+    qa = ran.report.run.view.qa
+    assert [review.verdict.value for review in qa.reviews] == ["rejected", "approved"]
+    assert len(qa.reviews[0].blocking) == 2
+    unverified = [one.what for one in qa.reviews[1].items if one.state is ItemState.UNVERIFIED]
+    assert len(unverified) == 1
+    alone = ran.report.alone
+    assert alone is not None
+    assert alone.view.standing is Standing.SKIPPED
+
+
+@pytest.mark.slow
 def test_with_one_worker_nothing_conflicts(ran: Ran) -> None:
     alone = ran.report.alone
     assert alone is not None
@@ -144,9 +159,12 @@ def test_with_one_worker_nothing_conflicts(ran: Ran) -> None:
 @pytest.mark.slow
 async def test_any_number_of_workers_comes_to_the_same_files(ran: Ran, tmp_path: Path) -> None:
     others = await asyncio.gather(
-        *(run_project(tmp_path / str(workers), workers=workers, pace=0.5) for workers in (2, 6))
+        *(
+            run_project(tmp_path / str(workers), workers=workers, pace=0.5, reviews=Reviews.SKIPPED)
+            for workers in (2, 6)
+        )
     )
-    runs = [ran.report.run, ran.report.alone, *others]
+    runs = [ran.report.alone, *others]
     assert all(run and run.view.finished for run in runs)
     assert len({await tree(run) for run in runs if run}) == 1
 

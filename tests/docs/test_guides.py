@@ -30,6 +30,7 @@ from auto_build.settings import (
     QaSettings,
     RunSettings,
     ScriptedAgent,
+    ServiceSettings,
     Settings,
     WorkspaceSettings,
 )
@@ -77,7 +78,7 @@ def test_every_error_is_explained_in_the_guide() -> None:
         ("`[containment]`", [ContainmentSettings]),
         ("`[environment]`", [EnvironmentSettings]),
         ("`[models]`", [ModelSettings]),
-        ("`[qa]`", [QaSettings]),
+        ("`[qa]`", [QaSettings, ServiceSettings]),
         ("`[agents.NAME]`", [CommandAgent, ScriptedAgent, ClaudeAgent, AcpAgent]),
     ],
 )

@@ -26,7 +26,7 @@ def main(folder: str, spec: str, workers: str) -> int:
         put({"error": str(error), "hint": error.hint})
         return error.exit_code
     put({"labels": {row.id: row.label.value for row in view.rows}})
-    return 0 if view.finished else 1
+    return 0 if view.complete else 1
 
 
 def put(value: dict[str, Any]) -> None:

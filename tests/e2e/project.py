@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import psutil
 
 from auto_build import Notice, Record, Row, SwarmCoordinator, Update, View
+from auto_build.coordinator import Reviews
 from auto_build.core.events import ChunkEvent, Event
 from auto_build.core.state import RunState
 from tests.programs import is_alive, wait_until_gone
@@ -33,6 +34,7 @@ Found = TypeVar("Found")
 SPEC = "001-demo"
 _SPECS = "auto-build/specs/"
 _PLAN = "implementation_plan.json"
+_OURS = (_PLAN, "qa_report.md", "QA_FIX_REQUEST.md")  # what the tool writes beside a spec
 
 
 # --- what a plan and a script are written with ------------------------------------------------
@@ -323,6 +325,7 @@ class Project:
         spec: str = SPEC,
         *,
         workers: int = 2,
+        reviews: Reviews = Reviews.AS_SET,
         on_update: Callable[[Update], None] | None = None,
         **settings: Any,
     ) -> Report:
@@ -336,7 +339,12 @@ class Project:
                 on_update(update)
 
         coordinator = SwarmCoordinator(
-            self.path, spec, max_workers=workers, settings=settings, on_update=take
+            self.path,
+            spec,
+            max_workers=workers,
+            settings=settings,
+            reviews=reviews,
+            on_update=take,
         )
         view = await coordinator.run()
         self.check_untouched()
@@ -346,6 +354,10 @@ class Project:
 
     def branch(self, spec: str = SPEC) -> str:
         return f"refs/heads/auto-build/{spec}"
+
+    def head(self, spec: str = SPEC) -> str:
+        """Return staging's head."""
+        return run_git(self.path, "rev-parse", self.branch(spec)).strip()
 
     def tree(self, name: str = "") -> dict[str, str]:
         """Return every file of a commit (staging's head unless named) with its content."""
@@ -554,7 +566,7 @@ def _files(project: Path) -> Iterator[tuple[str, str]]:
         for name in names:
             path = here / name
             relative = path.relative_to(project).as_posix()
-            if not (relative.startswith(_SPECS) and name.endswith(_PLAN)):
+            if not (relative.startswith(_SPECS) and name in _OURS):
                 yield relative, _identity(path)
 
 

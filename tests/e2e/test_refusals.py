@@ -112,8 +112,8 @@ async def test_a_second_specs_work_never_lands_on_the_first_specs_branch(
     ) as refused:
         await project.run("002-next")
 
-    assert "--merge" in refused.value.hint
-    assert "--discard" in refused.value.hint
+    assert "auto-build park 001-demo" in refused.value.hint
+    assert "auto-build discard 001-demo" in refused.value.hint
     assert run_git(project.path, "rev-parse", project.branch()) == before
     assert project.landings() == ["one"]
 

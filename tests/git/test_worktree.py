@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auto_build.errors import RepositoryUnfit
-from auto_build.git.landing import Captured, CaptureRefused, Label, capture
+from auto_build.git.landing import Captured, CaptureRefused, Label, capture, salvage
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktree, Worktrees
@@ -127,6 +127,7 @@ async def test_a_file_that_was_only_touched_does_not_hold_the_view_back(
     worktrees: Worktrees, staging: Worktree, history: History, head: Commit
 ) -> None:
     new = await history.commit({"a.txt": "new\n", ".gitignore": "*.log\n"}, head)
+    await worktrees.repo.swap_ref(BRANCH, new, head, "x")
     os.utime(staging.path / "a.txt", (1_000_000_000, 1_000_000_000))
     assert await worktrees.sync_view(staging, head, new) == ""
     assert (staging.path / "a.txt").read_text() == "new\n"
@@ -163,6 +164,7 @@ async def test_an_untracked_file_in_the_way_is_never_overwritten(
 ) -> None:
     new = await history.commit({"a.txt": "1\n2\n3\n", "b.txt": "theirs\n"}, head)
     (staging.path / "b.txt").write_text("mine\n")
+    await worktrees.repo.swap_ref(BRANCH, new, head, "x")
     assert "b.txt" in await worktrees.sync_view(staging, head, new)
     assert (staging.path / "b.txt").read_text() == "mine\n"
 
@@ -171,9 +173,47 @@ async def test_staging_holds_one_build_at_a_time(
     worktrees: Worktrees, staging: Worktree, head: Commit
 ) -> None:
     await worktrees.repo.create_ref("refs/heads/auto-build/002", head)
-    with pytest.raises(RepositoryUnfit, match="holds another build, auto-build/001"):
+    with pytest.raises(RepositoryUnfit, match="is on auto-build/001, not on auto-build/002"):
         await worktrees.require_staging("refs/heads/auto-build/002")
     assert await worktrees.require_staging(BRANCH) == staging
+
+    run_git(staging.path, "checkout", "--quiet", "--detach")
+    with pytest.raises(RepositoryUnfit, match="is on no branch, not on auto-build/001"):
+        await worktrees.require_staging(BRANCH)
+
+
+@pytest.mark.parametrize("instead", [("-b", "mine"), ("auto-build/002",), ("--detach",)])
+async def test_where_another_branch_is_checked_out_by_hand_the_view_is_left_alone(
+    worktrees: Worktrees, staging: Worktree, history: History, head: Commit, instead: list[str]
+) -> None:
+    other = await history.commit({"a.txt": "other\n", ".gitignore": "*.log\n"}, head)
+    await worktrees.repo.create_ref("refs/heads/auto-build/002", other)
+    run_git(staging.path, "checkout", "--quiet", *instead)
+    before = (staging.path / "a.txt").read_text()
+    new = await history.commit({"a.txt": "1\n2\n3\n", "b.txt": "b\n"}, head)
+    await worktrees.repo.swap_ref(BRANCH, new, head, "x")
+
+    assert "another branch" in await worktrees.sync_view(staging, head, new)
+
+    assert (staging.path / "a.txt").read_text() == before
+    assert not (staging.path / "b.txt").exists()
+    assert (await worktrees.status(staging)).dirty == ()
+
+    run_git(staging.path, "checkout", "--quiet", "auto-build/001")
+    assert await worktrees.sync_view(staging, new, new) == ""
+    assert (staging.path / "b.txt").read_text() == "b\n"
+
+
+async def test_what_lies_in_a_slot_is_kept_under_the_spec_that_it_was_made_ready_for(
+    worktrees: Worktrees, head: Commit
+) -> None:
+    slot = await worktrees.require_slot(1, head)
+    worktrees.mark_slot(slot, "002-next")
+    (slot.path / "new.txt").write_text("new\n")
+
+    pin = await salvage(worktrees, 1, LABEL, head)
+
+    assert pin.startswith("refs/auto-build/attempts/002-next/worker-1/0-partial-")
 
 
 async def test_only_locks_in_what_is_ours_are_cleared(

@@ -17,6 +17,7 @@ import pytest
 from auto_build import Notice, Update, View
 from auto_build.agents.script import Edit, Script, Sleep, Turn
 from auto_build.core import events as ev
+from auto_build.core.acceptance import ItemState
 from auto_build.core.usage import CostSource
 from tests.real.demo import SCENARIO, RealDemo, demo_script
 from tests.stubs import acts
@@ -133,6 +134,20 @@ async def test_everything_lands_and_its_tests_are_green(built: Built) -> None:
     assert built.unexpected == (), "it called for something else than the model"
 
 
+def test_what_it_built_is_reviewed_mended_in_staging_and_approved(built: Built) -> None:
+    reviews = built.view.qa.reviews
+    assert [(one.round, one.verdict.value, one.by) for one in reviews] == [
+        (1, "rejected", "real"),
+        (2, "approved", "real"),
+    ]
+    assert len(reviews[0].blocking) == 2
+    assert all(one.state is not ItemState.FAILED for one in reviews[1].items)
+    (fixes,) = [event for event in built.demo.events if isinstance(event, ev.FixesAsked)]
+    assert fixes.in_staging
+    told = [text for one in built.served for text in one.talk.prompts if "to be mended" in text]
+    assert any("takes, and show a full bar" in text or "goal -3" in text for text in told)
+
+
 def test_three_were_at_work_at_once(built: Built) -> None:
     running, most = set[str](), 0
     for event in built.demo.events:
@@ -215,7 +230,7 @@ def test_the_money_adds_up_to_the_cent(built: Built) -> None:
     assert told.cost_usd == pytest.approx(cost, abs=0.005)
     assert (told.input_tokens, told.output_tokens) == (tokens_in, tokens_out)
     each = [row.usage.cost_usd or 0.0 for row in built.view.rows]
-    assert sum(each) == pytest.approx(told.cost_usd)
+    assert sum(each) + (built.view.reviewers.cost_usd or 0.0) == pytest.approx(told.cost_usd)
 
 
 # --- budgets --------------------------------------------------------------------------------------

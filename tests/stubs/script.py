@@ -13,7 +13,11 @@ from auto_build.agents import script as steps
 from tests.stubs import acts
 from tests.stubs.talk import Talk, Turn, append_command
 
-_CHUNK: Final = re.compile(r"^# Your chunk: (\S+)", re.MULTILINE)
+_CHUNK: Final = re.compile(
+    r"^# Your chunk: (\S+)|^# What has to be mended \((\S+), from", re.MULTILINE
+)
+_REVIEW: Final = re.compile(r"^You review a feature .*?This is round (\d+)\.", re.DOTALL)
+_ANSWER_AGAIN: Final = "Your answer cannot be taken like this"
 _REPAIR: Final = re.compile(r"on chunk (\S+) \(.*?\(?repair round (\d+) of", re.DOTALL)
 _RESOLVE: Final = re.compile(
     r"^# A conflict to resolve\s+Your work on chunk (\S+) \(", re.MULTILINE
@@ -37,7 +41,11 @@ def find_position(talk: Talk) -> Position | None:
     chunk, attempt, round_, begun = "", 1, 0, 0
     for place, turn in enumerate(talk.turns):
         if task := _CHUNK.search(turn.prompt):
-            chunk, round_, begun = task[1], 0, place
+            chunk, round_, begun = task[1] or task[2], 0, place
+        if review := _REVIEW.search(turn.prompt):
+            chunk, attempt, round_, begun = "review", int(review[1]), 0, place
+        if _ANSWER_AGAIN in turn.prompt:
+            round_, begun = round_ + 1, place
         if _AGAIN in turn.prompt:
             attempt, round_, begun = 2, 0, place
         if repair := _REPAIR.search(turn.prompt):
@@ -82,6 +90,8 @@ def _act(step: steps.Step, pace: float) -> acts.Act | None:
             return acts.RunCommand(step.command)
         case steps.Sleep() if step.seconds * pace > 0:
             return acts.RunCommand("true", delay_s=step.seconds * pace)
+        case steps.Answer():
+            return acts.Answer(step.value)
         case steps.Commit():
             return acts.RunCommand(f"git add -A && git commit -q -m '{step.message}'")
         case _:

@@ -1,4 +1,4 @@
-"""`run`, and the wishes that reach one: `retry`, `skip`, `pause`."""
+"""One run of a build, and the wishes that reach one: `retry`, `skip`, `pause`."""
 
 import asyncio
 import json
@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from auto_build.cli.drafting import draft_plan
-from auto_build.cli.options import as_json, build_options, project_dir
+from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out, plain, silence_stdout
-from auto_build.cli.ways import subcommand_ways
-from auto_build.coordinator import SwarmCoordinator
+from auto_build.coordinator import Reviews, SwarmCoordinator
 from auto_build.core.events import ChunkReset, ChunkSkipped, Outcome, RunPaused, Steered
 from auto_build.core.plan import ChunkId
 from auto_build.core.reconcile import is_admissible
@@ -45,17 +44,20 @@ def build(
     verbose: bool,
     ways: Ways,
     yes: bool = False,
+    reviews: Reviews = Reviews.AS_SET,
 ) -> int:
     """Run a build to its end, show it, and return the exit code.
 
     A spec without a plan has one drafted first, which is asked to be confirmed unless `yes`.
     """
-    if not asyncio.run(_has_plan(folder, spec)):
+    if reviews is Reviews.AGAIN:
+        asyncio.run(Build.open(folder, spec)).require_begun()
+    elif not asyncio.run(_has_plan(folder, spec)):
         lines = Out(out.json, lines=True)
         code = draft_plan(folder, spec, flags=flags, out=lines, yes=yes)
         if code != EXIT_DONE:
             return code
-    return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose))
+    return asyncio.run(_build(folder, spec, flags, out, ways, verbose=verbose, reviews=reviews))
 
 
 async def _has_plan(folder: Path, spec: str) -> bool:
@@ -71,6 +73,7 @@ async def _build(
     ways: Ways,
     *,
     verbose: bool,
+    reviews: Reviews,
 ) -> int:
     repo = await Repo.open(folder, Processes())
     slots = load_settings(repo.project, flags, os.environ).run.parallel
@@ -78,7 +81,7 @@ async def _build(
     shown = choose_console(
         console=console, slots=slots, verbose=verbose, json=out.json, environment=os.environ
     )
-    coordinator = SwarmCoordinator(folder, spec, settings=flags, on_update=shown)
+    coordinator = SwarmCoordinator(folder, spec, settings=flags, reviews=reviews, on_update=shown)
     running = asyncio.create_task(coordinator.run())
     _stop_on_signals(running)
     try:
@@ -93,12 +96,12 @@ async def _build(
             console.print(again, markup=False)
         return EXIT_INTERRUPTED
     if isinstance(shown, JsonLines):
-        told = {"type": "Summary", "finished": view.finished, **_brief(view)}
+        told = {"type": "Summary", "finished": view.finished, **brief(view)}
         click.echo(json.dumps(plain(told)))
     else:
         staging = Worktrees(repo).staging_path
         console.print(summary(view, ways, staging=str(staging)))
-    return EXIT_DONE if view.finished else EXIT_UNFINISHED
+    return EXIT_DONE if view.complete else EXIT_UNFINISHED
 
 
 def _stop_on_signals(running: "asyncio.Task[View]") -> None:
@@ -113,7 +116,8 @@ def _stop_on_signals(running: "asyncio.Task[View]") -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-def _brief(view: View) -> dict[str, Any]:
+def brief(view: View) -> dict[str, Any]:
+    """Return what programs are told of how a run ended."""
     return {
         "spec": view.spec,
         "chunks": [
@@ -126,38 +130,13 @@ def _brief(view: View) -> dict[str, Any]:
         "repairs": view.times.repairs,
         "flaky": view.flaky,
         "strays": view.strays,
+        "review": {
+            "standing": view.standing,
+            "rounds": view.qa.round,
+            "stopped": view.qa.stopped,
+            "open": view.qa.open,
+        },
     }
-
-
-@click.command()
-@click.argument("spec", required=False)
-@click.option("--spec", "named", help="The spec, as an option.")
-@click.option("--yes", is_flag=True, help="Build from a drafted plan without asking.")
-@build_options
-@project_dir
-@as_json
-def run(
-    spec: str | None,
-    named: str | None,
-    yes: bool,
-    project_dir: Path,
-    as_json: bool,
-    verbose: bool,
-    **flags: Any,
-) -> int:
-    """Build SPEC, or go on where an earlier run of it stopped; without a plan, draft one first."""
-    wanted = spec or named
-    if not wanted:
-        raise UsageProblem("which spec?", hint="auto-build run 001; auto-build list shows them")
-    return build(
-        project_dir,
-        wanted,
-        flags=flags,
-        out=Out(as_json),
-        verbose=verbose,
-        ways=subcommand_ways(wanted, flags),
-        yes=yes,
-    )
 
 
 @click.command()

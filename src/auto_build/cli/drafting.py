@@ -3,7 +3,6 @@
 import asyncio
 import shlex
 import signal
-import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from auto_build.cli.options import as_json, project_dir
-from auto_build.cli.output import Out
+from auto_build.cli.output import Out, is_terminal
 from auto_build.cli.plans import describe_plan, plan_value
 from auto_build.delivery import Build
 from auto_build.errors import (
@@ -121,7 +120,7 @@ def _show(made: Draft, out: Out) -> None:
 
 def _confirmed(out: Out, spec: Spec, kept: Path) -> bool:
     """Ask whether the plan is to be written, where there is somebody to ask."""
-    if out.json or not _is_terminal():
+    if out.json or not is_terminal():
         return False
     with _kept(kept):
         return click.confirm(f"write it to {spec.plan_path}?", default=None)
@@ -134,7 +133,7 @@ def _leave(made: Draft, spec: Spec, kept: Path, teller: "_Teller") -> int:
         hint = f"--yes has it written; to take this one: {take}"
         teller.out.value({**_plan_value(made, spec, kept, teller), "hint": hint})
         return EXIT_USAGE
-    if _is_terminal():
+    if is_terminal():
         teller.out.text(f"not written; the draft is kept, to take it: {take}")
         return EXIT_UNFINISHED
     raise UsageProblem(
@@ -207,7 +206,7 @@ def _specify(
 ) -> SpecDraft:
     """Have a specification drafted, and its questions answered where there is somebody to ask."""
     planner, made = _carry_out(_first(folder, wish, flags, teller))
-    if not made.questions or teller.out.json or not _is_terminal():
+    if not made.questions or teller.out.json or not is_terminal():
         return made
     kept = keep_draft(workspace, f"{NEW_SPEC}.md", made.text)
     with _kept(kept):
@@ -290,10 +289,6 @@ def _kept(path: Path) -> Iterator[None]:
     except (click.Abort, AutoBuildError):
         click.echo(f"\nthe draft is kept: {path}", err=True)
         raise
-
-
-def _is_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _carry_out(work: Coroutine[Any, Any, T]) -> T:

@@ -48,7 +48,8 @@ def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -
         out.text(f"\nin all, against {found.base[:10]}:\n{found.stat.rstrip()}")
         for event in view.strays:
             out.text(f" ! outside the slots: {stray_words(event)}")
-        out.text(f"\ntry it out in {found.worktree}")
+        parked = f" (parked; first: auto-build unpark {spec})" if view.parked else ""
+        out.text(f"\ntry it out in {found.worktree}{parked}")
         out.text(f"the whole diff: git diff {found.base[:10]} {found.branch}")
         out.text(f"bring it into your branch: {ways.merge}")
         return EXIT_DONE

@@ -50,6 +50,8 @@ def show_status(folder: Path, spec: str | None, out: Out) -> int:
     out.console.print(status_table(view, going_on=going))
     if going and holder:
         out.text(f"running in process {holder.pid} on {holder.host}")
+    elif view.parked and not view.merged:
+        out.text(f"parked: its staging worktree comes back with: auto-build unpark {spec}")
     elif view.open:
         out.text("the last run was killed; the same command goes on where it stopped")
     return EXIT_DONE
@@ -93,6 +95,8 @@ def _progress(workspace: Workspace, spec: Spec) -> dict[str, Any]:
         state += f", merged into {view.merged}"
     elif view.finished:
         state += ", ready to review and merge"
+    if view.parked and not view.merged:
+        state += ", parked"
     return {"spec": spec.name, "state": state, "done": view.done, "chunks": total}
 
 

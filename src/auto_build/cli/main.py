@@ -6,15 +6,18 @@ from collections.abc import Sequence
 import click
 
 from auto_build.cli.boundary import invoke
-from auto_build.cli.building import pause, retry, run, skip, steer
+from auto_build.cli.building import pause, retry, skip, steer
 from auto_build.cli.drafting import draft, spec
 from auto_build.cli.finishing import clean_, discard, review
 from auto_build.cli.fitting import doctor, init
 from auto_build.cli.launcher import launch
 from auto_build.cli.looking import list_, logs, status
 from auto_build.cli.merging import merge_, undo_merge
+from auto_build.cli.parking import park, unpark
 from auto_build.cli.plans import plan
+from auto_build.cli.queueing import run
 from auto_build.cli.revising import redo, undo, verify_
+from auto_build.cli.rounds import qa
 from auto_build.cli.showing import demo
 
 
@@ -37,6 +40,7 @@ for command in (
     retry,
     skip,
     steer,
+    qa,
     review,
     verify_,
     undo,
@@ -44,6 +48,8 @@ for command in (
     merge_,
     undo_merge,
     discard,
+    park,
+    unpark,
     clean_,
     doctor,
 ):

@@ -24,6 +24,18 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
 
 
+def queue_options(command: Command) -> Command:
+    """Add what a run can be told of the builds beside and after it."""
+    for option in (
+        click.option(
+            "--stop-on-failure", is_flag=True, help="Of several specs, none after one that fails."
+        ),
+        click.option("--park", is_flag=True, help="Put the build aside that has staging now."),
+    ):
+        command = option(command)
+    return command
+
+
 def build_options(command: Command) -> Command:
     """Add what a run can be told, apart from its spec."""
     for option in (
@@ -36,6 +48,11 @@ def build_options(command: Command) -> Command:
         ),
         click.option(
             "--keep-worktrees", is_flag=True, default=None, help="Keep the workers' worktrees."
+        ),
+        click.option(
+            "--max-qa-rounds",
+            type=click.IntRange(min=1, max=100),
+            help="Review the finished build at most so many times (10 unless set).",
         ),
         click.option(
             "--max-iterations", type=click.IntRange(min=1), help="Stop after so many sessions."

@@ -89,6 +89,11 @@ def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
     return (bytes([ord(one) & 0xFF]) if came_as_byte else "?"), error.start + 1
 
 
+def is_terminal() -> bool:
+    """Say whether somebody is there to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def silence_stdout() -> None:
     """Write to nowhere from now on: whoever read standard output has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

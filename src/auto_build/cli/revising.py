@@ -13,6 +13,7 @@ from auto_build.delivery import Build
 from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, NotReady, UsageProblem
 from auto_build.git.landing import BRANCHES, branch_of
 from auto_build.git.repo import Repo
+from auto_build.holding import find_holding
 from auto_build.process import Processes
 from auto_build.ui.words import counted
 from auto_build.undoing import Revised, Reviser
@@ -81,16 +82,18 @@ async def _revise(
 
 
 async def _in_staging(folder: Path) -> str:
-    """Return the spec that has a staging branch.
+    """Return the spec whose build the staging worktree holds, else the one that has a branch.
 
     Raises:
         NotReady: none has one.
         UsageProblem: several do.
     """
     repo = await Repo.open(folder, Processes())
+    workspace = Workspace(repo.project, repo.common_dir)
+    if (held := await find_holding(repo, workspace)) and held.view:
+        return held.spec
     branches = await repo.refs(f"{BRANCHES}/")
-    specs = Workspace(repo.project, repo.common_dir).specs()
-    found = [spec.name for spec in specs if branch_of(spec.name) in branches]
+    found = [spec.name for spec in workspace.specs() if branch_of(spec.name) in branches]
     if not found:
         raise NotReady("there is no staging here", hint="build something: auto-build run 001")
     if len(found) > 1:

@@ -107,8 +107,7 @@ async def _prepare(project: Path) -> None:
 
 
 async def _merge(project: Path) -> str:
-    wish = Wish(forced="the demo's own tests have passed on it")
-    done = await merge(await Build.open(project, SPEC_NAME), wish)
+    done = await merge(await Build.open(project, SPEC_NAME), Wish())
     return f"{done.files} files into {done.branch}, {done.commit[:10]}"
 
 
@@ -128,6 +127,7 @@ def _as_text(report: DemoReport, *, kept: bool) -> list[str]:
         f"  chunk {chunk} wrote outside its claim: {', '.join(paths)}"
         for chunk, paths in sorted(run.outside.items())
     )
+    lines.append(f"  {_reviewed(run)}")
     lines.append(f"  tests on the merged feature: {report.tests_line}")
     lines.append(f"  merged: {report.merged or 'no'}")
     lines += ["", "look at it:", f"  cd {run.project}", "  git log --graph --oneline"]
@@ -137,6 +137,14 @@ def _as_text(report: DemoReport, *, kept: bool) -> list[str]:
         lines.append(f"  the one-worker copy: {report.alone.project}")
     lines.append(f"and when you have seen enough: rm -r {run.project.parent}")
     return lines
+
+
+def _reviewed(run: Measured) -> str:
+    """Say what the review rounds came to."""
+    qa = run.view.qa
+    found = _count(sum(len(review.blocking) for review in qa.reviews), "finding")
+    rounds = _count(qa.round, "round")
+    return f"{run.view.standing.value} after {rounds}, {found} mended ({run.review_s:.1f} s)"
 
 
 def _speed(report: DemoReport) -> str:
@@ -175,5 +183,10 @@ def _run_value(run: Measured) -> dict[str, Any]:
         "conflicts": run.conflicts,
         "set_aside": run.aside,
         "repairs": run.repairs,
+        "review": {
+            "standing": run.view.standing,
+            "rounds": run.view.qa.round,
+            "seconds": round(run.review_s, 2),
+        },
         "outside": run.outside,
     }

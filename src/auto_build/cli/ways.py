@@ -1,17 +1,24 @@
 """What to type next, in the spelling that the user knows."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auto_build.ui.console import Ways
 
 
-def subcommand_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
-    """Return the ways on for users of the console script; `flags` are those of the run."""
+def subcommand_ways(
+    spec: str, flags: Mapping[str, Any] | None = None, queue: Sequence[str] = ()
+) -> Ways:
+    """Return the ways on for users of the console script.
+
+    `flags` are those of the run, and `queue` are the specs that were named with it, if it was one.
+    """
     return Ways(
-        run=f"auto-build run {spec}{_typed(flags or {})}",
+        run=f"auto-build run {' '.join(queue or (spec,))}{_typed(flags or {})}",
         review=f"auto-build review {spec}",
+        qa=f"auto-build qa {spec}",
+        qa_status=f"auto-build qa {spec} --status",
         merge=f"auto-build merge {spec}",
         logs=f"auto-build logs {spec}",
         retry=f"auto-build retry {spec}",
@@ -19,12 +26,19 @@ def subcommand_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
     )
 
 
-def launcher_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
-    """Return the ways on for users of `run.py`; `flags` are those of the run."""
+def launcher_ways(
+    spec: str, flags: Mapping[str, Any] | None = None, queue: Sequence[str] = ()
+) -> Ways:
+    """Return the ways on for users of `run.py`.
+
+    `flags` are those of the run, and `queue` are the specs that were named with it, if it was one.
+    """
     start = "python auto-build/run.py"
     return Ways(
-        run=f"{start} --spec {spec}{_typed(flags or {})}",
+        run=f"{start} --spec {' --spec '.join(queue or (spec,))}{_typed(flags or {})}",
         review=f"{start} --spec {spec} --review",
+        qa=f"{start} --spec {spec} --qa",
+        qa_status=f"{start} --spec {spec} --qa-status",
         merge=f"{start} --spec {spec} --merge",
         logs=f"{start} logs {spec}",
         retry=f"{start} retry {spec}",

@@ -30,6 +30,7 @@ from auto_build.containment.strays import (
 )
 from auto_build.core.events import StraysFound
 from auto_build.core.plan import ChunkId
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import EnvironmentUnfit
 from auto_build.git.repo import Repo
 from auto_build.git.worktree import Worktrees
@@ -198,8 +199,8 @@ class Watch:
         return misled
 
     def _expected(self, side: Side, round_: Round) -> Side:
-        """Return the side with the slots that ought to be there."""
-        slots = (side.slots | round_.owners.keys()) - self._moved - {round_.slot}
+        """Return the side with the slots that ought to be there; staging is looked for apart."""
+        slots = (side.slots | round_.owners.keys()) - self._moved - {round_.slot, STAGING_SLOT}
         return replace(side, slots=frozenset(slots))
 
     def _hand(self, was: Side, now: Side) -> Hand:

@@ -42,8 +42,9 @@ class Item:
     """One thing to be tried on the finished build.
 
     `what` says it in a line; `chunk` is whose verification it is, empty where it is the plan's own.
-    Exactly what its `kind` needs is set: `command` (with `expected`, `timeout_s`), `request`,
-    `page`; `steps` are for people. One that is not `required` cannot fail a build.
+    What a program needs to try it is set: `command` (with `expected`, `timeout_s`), `request`, or
+    `page`; where none is, its `steps` are for people, as is all else in `steps`. One that is not
+    `required` cannot fail a build.
     """
 
     id: str
@@ -72,7 +73,8 @@ class ItemResult:
     """What was done about an item, and what came of it.
 
     `note` says what was done, or why nothing could be; `output` is the end of what was printed or
-    answered, bounded; `evidence` are files that show it, as absolute paths.
+    answered, bounded; `evidence` are files that show it, as absolute paths; `command` is what was
+    run, where it was one.
     """
 
     item: str
@@ -82,6 +84,7 @@ class ItemResult:
     note: str
     chunk: str = ""
     required: bool = True
+    command: str = ""
     output: str = ""
     evidence: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -89,7 +92,8 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """All that a plan asks of the finished build."""
+    """All that a plan asks of the finished build; `left_out` is how much more it says than fits."""
 
     criteria: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
+    left_out: int = 0

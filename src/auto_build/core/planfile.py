@@ -97,9 +97,13 @@ def read_plan(text: str, *, ordered_phases: bool = False) -> PlanFile:
 
 
 def write_statuses(
-    document: Mapping[str, Json], notes: Mapping[ChunkId, Mapping[str, Json]]
+    document: Mapping[str, Json],
+    notes: Mapping[ChunkId, Mapping[str, Json]],
+    signoff: Mapping[str, Json] | None = None,
 ) -> str:
     """Return the file's new text: each chunk's `status`, and our notes under `auto_build`.
+
+    `signoff` is what reviews came to, for the plan's `qa_signoff`, once there is something to say.
 
     `notes` holds for each chunk at least `status`. A status that somebody edited since our last
     writing is left alone: it is a wish, taken in at the next start, until it has come true.
@@ -112,6 +116,8 @@ def write_statuses(
                 continue
             chunk["status"] = note["status"]
             chunk[MARK] = dict(note)
+    if signoff is not None:
+        fresh["qa_signoff"] = dict(signoff)
     return json.dumps(fresh, indent=2, ensure_ascii=False) + "\n"
 
 

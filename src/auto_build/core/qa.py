@@ -30,19 +30,22 @@ class Qa:
     """What was reviewed so far, the oldest first.
 
     `reviewing` is a review that was begun and has not ended. The present rounds began after round
-    `begun_at`, may be `rounds`, and are `under_way` until they end; `stopped` says why they ended
-    without an approval, `skipped` why nobody is to look. `in_staging` are chunks whose agents work
-    in the staging worktree.
+    `begun_at`, with `before` reviews; they may be `rounds`, and are `under_way` until they end.
+    `stopped` says why they ended without an approval, `skipped` why nobody is to look. `at` is what
+    had landed last when the last review ended; `in_staging` are chunks whose agents work in the
+    staging worktree.
     """
 
     reviews: tuple[Review, ...] = ()
     reviewing: ev.ReviewStarted | None = None
     comments: tuple[Comment, ...] = ()
     begun_at: int = 0
+    before: int = 0
     rounds: int = 0
     under_way: bool = False
     stopped: str = ""
     skipped: str = ""
+    at: str = ""
     in_staging: frozenset[ChunkId] = frozenset()
 
     @property
@@ -70,6 +73,11 @@ class Qa:
         approved = last is not None and last.verdict is Verdict.APPROVED and last.commit == head
         return last if approved else None
 
+    def standing_after(self, landed: str) -> Standing:
+        """Say in a word how the rounds stand, where `landed` is what has landed last."""
+        same = self.last is not None and landed == self.at
+        return self.standing(self.last.commit if self.last and same else landed)
+
     def standing(self, head: str) -> Standing:
         """Say in a word how the rounds stand, where staging is at `head`."""
         if self.skipped:
@@ -86,13 +94,14 @@ class Qa:
             case _:
                 return Standing.STOPPED if self.stopped else Standing.NONE
 
-    def after(self, event: ev.QaEvent) -> "Qa":
-        """Return how the rounds stand after an event."""
+    def after(self, event: ev.QaEvent, landed: str) -> "Qa":
+        """Return how the rounds stand after an event; `landed` is what had landed last."""
         match event:
             case ev.QaBegan():
                 return replace(
                     self,
                     begun_at=self.round,
+                    before=len(self.reviews),
                     rounds=event.rounds,
                     under_way=True,
                     stopped="",
@@ -105,7 +114,7 @@ class Qa:
             case ev.ReviewStarted():
                 return replace(self, reviewing=event)
             case ev.Reviewed():
-                return self._reviewed(event.review)
+                return replace(self._reviewed(event.review), at=landed)
             case ev.FixesAsked():
                 ids = {chunk.id for chunk in event.phase.chunks} if event.in_staging else set()
                 return replace(self, in_staging=self.in_staging | ids)

@@ -8,7 +8,7 @@ from auto_build.core.claims import Claim, find_claim
 from auto_build.core.findings import Finding, Review, Source, Verdict
 from auto_build.core.plan import Chunk, ChunkId, Phase, PhaseId, Verification, VerificationKind
 from auto_build.core.qa import Qa
-from auto_build.core.state import Done, Landed, RunState
+from auto_build.core.state import Done, Failed, Landed, RunState, Undone
 
 MOST_SILENT: Final = 2  # reviews of a commit, one after the other, that come to no verdict
 _TITLE: Final = 72
@@ -50,6 +50,25 @@ def is_reviewable(state: RunState) -> bool:
     return not state.live and all(isinstance(state.chunks[one], Done) for one in own)
 
 
+def are_mended(state: RunState) -> bool:
+    """Say whether every chunk that mends a finding has come to its end, well or not."""
+    mending = [chunk.id for phase in state.plan.phases if phase.round for chunk in phase.chunks]
+    return all(isinstance(state.chunks[one], Done | Failed | Undone) for one in mending)
+
+
+def is_due(state: RunState, head: str, *, again: bool) -> bool:
+    """Say whether the rounds are to begin, or to go on, where staging is at `head`."""
+    if again:
+        return True
+    qa, last = state.qa, state.qa.last
+    if qa.under_way or qa.skipped or last is None:
+        return not qa.skipped
+    if qa.find_approval(head):
+        return False
+    by_person = last.of is Source.PERSON and last.verdict is Verdict.REJECTED
+    return by_person or last.commit != head or not qa.stopped
+
+
 def next_step(state: RunState, head: str) -> Step:
     """Return what comes next in the rounds that are under way, where staging is at `head`."""
     qa = state.qa
@@ -70,7 +89,8 @@ def _after_rejection(state: RunState, last: Review, head: str) -> Step:
     fixes = state.plan.fixes_of(last.round)
     if fixes:
         landed = any(isinstance(state.chunks[one], Landed) for one in fixes)
-        if landed or head != last.commit:
+        anew = last.round <= qa.begun_at
+        if landed or anew or head != last.commit:
             return _look_again(qa)
         return Stop("no progress: nothing of what was to mend the findings has landed")
     if last.commit != head and last.of is not Source.PERSON:
@@ -89,11 +109,10 @@ def _look_again(qa: Qa) -> Step:
 
 
 def _silent(qa: Qa, head: str) -> int:
+    """Return how many reviews in a row have come to nothing, in the present rounds."""
     count = 0
-    for review in reversed(qa.reviews):
+    for review in reversed(qa.reviews[qa.before :]):
         if review.verdict is not Verdict.NONE or review.commit != head:
-            break
-        if review.round <= qa.begun_at:  # of rounds that are over
             break
         count += 1
     return count

@@ -17,6 +17,7 @@ from auto_build.core.graph import length_to_end
 from auto_build.core.plan import ChunkId
 from auto_build.core.stack import gate, land, withdraw
 from auto_build.core.state import (
+    STAGING_SLOT,
     Done,
     Failed,
     Gating,
@@ -171,7 +172,8 @@ def _start(state: RunState, slots: int) -> StartAttempt | None:
             and _can_start(state, chunk)
             and (grant := find_grant(state, chunk, slots=slots))
         ):
-            return StartAttempt(chunk, now.attempts + 1, slot, budget=grant.limit)
+            place = _place_of(state, chunk, slot)
+            return StartAttempt(chunk, now.attempts + 1, place, budget=grant.limit)
     if live:
         return None
     for chunk in _by_urgency(state):
@@ -181,8 +183,18 @@ def _start(state: RunState, slots: int) -> StartAttempt | None:
             and _can_start(state, chunk)
             and (grant := find_grant(state, chunk, slots=slots))
         ):
-            return StartAttempt(chunk, now.attempts + 1, slot, alone=True, budget=grant.limit)
+            place = _place_of(state, chunk, slot)
+            return StartAttempt(chunk, now.attempts + 1, place, alone=True, budget=grant.limit)
     return None
+
+
+def _place_of(state: RunState, chunk: ChunkId, slot: int) -> int:
+    """Return where a chunk's agent works: in the slot, or in the staging worktree.
+
+    Of those that work in staging there is one at a time: they are asked for one by one, when nobody
+    else is at work.
+    """
+    return STAGING_SLOT if chunk in state.qa.in_staging else slot
 
 
 def _free_slot(state: RunState, slots: int) -> int | None:

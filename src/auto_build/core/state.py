@@ -17,6 +17,7 @@ from auto_build.core.qa import Qa
 from auto_build.core.usage import Usage, total
 
 CENT: Final = 0.01
+STAGING_SLOT: Final = 0  # the number under which the staging worktree is lent to a fixer
 REVIEWER: Final = ChunkId("review")  # under which what reviewers use up is kept
 
 
@@ -352,7 +353,17 @@ class RunState:
             for note in self.notes
             if note.to in {None, chunk} and (not note.file or note is files[-1])
         ]
-        return "\n\n".join(text for text in heard if text)
+        return "\n\n".join(text for text in (*heard, *self._comments_for(chunk)) if text)
+
+    def _comments_for(self, chunk: ChunkId) -> tuple[str, ...]:
+        """Return what people say of the build to those who review it, or mend what was found."""
+        phase = self.plan.phase_of.get(chunk)
+        if chunk != REVIEWER and not (phase and phase.round):
+            return ()
+        return tuple(
+            f"On chunk {one.chunk}: {one.text}" if one.chunk else one.text
+            for one in self.qa.comments
+        )
 
 
 def _granted(now: Live) -> tuple[Claim, ...]:

@@ -150,7 +150,7 @@ def _apply_to_run(state: RunState, event: ev.RunEvent) -> RunState:  # noqa: C90
 
 def _review(state: RunState, event: ev.QaEvent) -> RunState:
     """Return the state with what reviewers and people say of it."""
-    reviewed = replace(state, qa=state.qa.after(event))
+    reviewed = replace(state, qa=state.qa.after(event, state.head))
     match event:
         case ev.ReviewStarted() if state.live:
             raise IllegalTransition(state.live, event)

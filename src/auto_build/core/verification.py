@@ -1,7 +1,8 @@
-"""Whether the `expected` text of a verification command is output to look for, or a sentence.
+"""What of a verification is for programs, and what is a sentence for people.
 
-Planners write both: `BUILD SUCCESS` and `All tests pass`. Only what reads like output is searched
-for; a sentence is left to the exit code, and the verdict says so.
+Planners write both as `expected`: `BUILD SUCCESS` and `All tests pass`. Only what reads like output
+is searched for; a sentence is left to the exit code, and the verdict says so. They also write both
+as a command: `npm test` and `Navigate to the page`.
 """
 
 import re
@@ -43,3 +44,29 @@ def _token_is_output(token: str) -> bool:
     if token == token.upper() or any(letter.isdigit() for letter in token):
         return True
     return bool(_CODE.search(token))
+
+
+_SAYS_NOTHING: Final = re.compile(r"(?:manual(?:ly)?|n/?a|none|tbd|todo|-+)?[.:]?", re.IGNORECASE)
+_TOLD: Final = re.compile(
+    r"(?:manual(?:ly)?|n/?a|none|tbd|todo|browser|navigate|visit|verify|check|confirm|ensure"
+    r"|inspect|review|click|compare|look|view|observe|see|wait|(?:go|log ?in)\s+to|log ?in"
+    r"|make sure|open\s+(?:the|a|https?:\S*)|(?:run|use|start|load|test)\s+(?:the|that|all|a))"
+    r"(?=[\s:,.]|$)|https?://|\d+[.)]\s",
+    re.IGNORECASE,
+)
+_CAPITAL: Final = re.compile(r"[A-Z][a-z]+[:,.]?(?=\s|$)")  # how a sentence begins, few programs
+_PROGRAMS: Final = frozenset({"Rscript", "Xvfb"})
+
+
+def says_nothing(text: str) -> bool:
+    """Say whether a command is only a word for there being none."""
+    return bool(_SAYS_NOTHING.fullmatch(text.strip()))
+
+
+def reads_like_command(text: str) -> bool:
+    """Say whether `text` is meant for a shell, and not for a person."""
+    line = text.strip()
+    if says_nothing(line) or _TOLD.match(line):
+        return False
+    capital = _CAPITAL.match(line)
+    return capital is None or capital[0] in _PROGRAMS

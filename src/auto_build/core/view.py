@@ -11,6 +11,7 @@ from auto_build.core.plan import ChunkId
 from auto_build.core.qa import Qa, Standing
 from auto_build.core.scheduler import blocked, waits_for
 from auto_build.core.state import (
+    REVIEWER,
     ChunkState,
     Failed,
     Gating,
@@ -171,7 +172,8 @@ class View:
     `usage` is what all of it used up, `max_cost` the run's limit in US dollars; nobody begins
     before `hold_until`, in seconds since the epoch. `flaky` are tests (commands where none was
     named) that both failed and passed on the same tree; `strays` is what was changed on the user's
-    side. `qa` is what reviews came to, and `standing` how they stand at what had landed last.
+    side. `qa` is what reviews came to, `standing` how they stand at what had landed last, and
+    `reviewers` what they have used up.
     """
 
     spec: str
@@ -189,6 +191,7 @@ class View:
     strays: tuple[ev.StraysFound, ...] = ()
     qa: Qa = field(default_factory=Qa)
     standing: Standing = Standing.NONE
+    reviewers: Usage = field(default_factory=Usage)
     parked: bool = False
 
     def count(self, *labels: Label) -> int:
@@ -204,6 +207,12 @@ class View:
     def finished(self) -> bool:
         """Whether every chunk is done."""
         return self.done == len(self.rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is done, and whoever was to review it has approved."""
+        through = {Standing.NONE, Standing.APPROVED, Standing.SKIPPED}
+        return self.finished and self.standing in through
 
     def at(self, *labels: Label) -> tuple[Row, ...]:
         """Return the rows in one of these states, in the plan's order."""
@@ -234,7 +243,8 @@ def build_view(spec: str, state: RunState, times: Times) -> View:
         ),
         strays=state.strays,
         qa=state.qa,
-        standing=state.qa.standing(state.head or (state.qa.last.commit if state.qa.last else "")),
+        reviewers=state.usage_of(REVIEWER),
+        standing=state.qa.standing_after(state.head),
         parked=state.parked,
     )
 

@@ -1,7 +1,7 @@
-"""Runs the demo: several workers, the tests, the merge, and the same again with one worker.
+"""Runs the demo: several workers, the review, the tests, the merge; then again with one worker.
 
-The second run is made in a copy, one after the other on the same machine, so that the speed-up
-that is told is measured and not promised.
+The second run, which is not reviewed, is made in a copy, one after the other on the same machine,
+so that the speed-up that is told is measured and not promised.
 """
 
 import asyncio
@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Final
 
 from auto_build.checks import Run, run_check
-from auto_build.coordinator import SwarmCoordinator
+from auto_build.coordinator import Reviews, SwarmCoordinator
+from auto_build.core.events import QaBegan
 from auto_build.core.suite import Check
 from auto_build.core.view import View
 from auto_build.demo.build import SPEC_NAME, Prepare, build_project
 from auto_build.git.worktree import FOLDER, STAGING
+from auto_build.journal import Record
 from auto_build.policy.environment import Environment, Seat
 from auto_build.process import Processes
 from auto_build.settings import load_settings
-from auto_build.updates import Listener
+from auto_build.updates import Listener, Update
 from auto_build.workspace import HOME
 
 PROJECT: Final = "shelf"
@@ -33,12 +35,16 @@ Merge = Callable[[Path], Awaitable[str]]  # project; returns what it did, in wor
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of the demo's plan: how it ended, and the seconds from its start to its end."""
+    """One run of the demo's plan: how it ended, and the seconds from its start until all was built.
+
+    `review_s` is what the review rounds took after that.
+    """
 
     project: Path
     workers: int
     view: View
     seconds: float
+    review_s: float = 0.0
 
     @property
     def staging(self) -> Path:
@@ -87,7 +93,7 @@ class DemoReport:
     @property
     def finished(self) -> bool:
         """Whether everything landed and its tests are green."""
-        return self.run.view.finished and self.tests.passed
+        return self.run.view.complete and self.tests.passed
 
     @property
     def tests_line(self) -> str:
@@ -126,12 +132,17 @@ async def run_demo(
         folder / PROJECT, workers=workers, pace=pace, listen=listen, prepare=prepare
     )
     tests = await run_tests(run)
-    wanted = merge is not None and run.view.finished and tests.passed
+    wanted = merge is not None and run.view.complete and tests.passed
     merged = await merge(run.project) if merge and wanted else ""
     alone = None
     if measure and workers > 1:
         alone = await run_project(
-            folder / ALONE, workers=1, pace=pace, listen=listen, prepare=prepare
+            folder / ALONE,
+            workers=1,
+            pace=pace,
+            reviews=Reviews.SKIPPED,
+            listen=listen,
+            prepare=prepare,
         )
     return DemoReport(run, tests, merged, alone)
 
@@ -141,16 +152,29 @@ async def run_project(
     *,
     workers: int,
     pace: float = 1.0,
+    reviews: Reviews = Reviews.AS_SET,
     listen: Listen | None = None,
     prepare: Prepare | None = None,
 ) -> Measured:
-    """Build the demo's project and run its plan once."""
+    """Build the demo's project and run its plan once, reviewed unless that is to be skipped."""
     await build_project(project, Processes(), pace=pace, prepare=prepare)
     listener = listen(project, workers) if listen else None
     clock = asyncio.get_running_loop().time
+    built: list[float] = []
+
+    def hear(update: Update) -> None:
+        if isinstance(update.what, Record) and isinstance(update.what.event, QaBegan):
+            built.append(clock())
+        if listener:
+            listener(update)
+
     begun = clock()
-    view = await SwarmCoordinator(project, SPEC_NAME, max_workers=workers, on_update=listener).run()
-    return Measured(project, workers, view, clock() - begun)
+    view = await SwarmCoordinator(
+        project, SPEC_NAME, max_workers=workers, reviews=reviews, on_update=hear
+    ).run()
+    ended = clock()
+    done = built[0] if built else ended
+    return Measured(project, workers, view, done - begun, ended - done)
 
 
 async def run_tests(run: Measured) -> Run:

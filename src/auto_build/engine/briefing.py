@@ -13,6 +13,7 @@ from auto_build.core.plan import Chunk, ChunkId
 from auto_build.core.state import Rejected, Running, RunState, SetAside
 from auto_build.git.landing import pin_of
 from auto_build.prompts import Prompts
+from auto_build.workspace import FIX_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class Briefing:
             before=before,
             human=state.notes_for(chunk),
             instructions=self.instructions,
+            request=FIX_REQUEST if state.plan.phase_of[chunk].round else "",
         )
 
     def _chunk(self, chunk: ChunkId, state: RunState) -> Chunk:

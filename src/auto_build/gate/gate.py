@@ -25,7 +25,7 @@ from auto_build.gate.conflicts import Conflicts
 from auto_build.gate.entrance import Entrance, Seen
 from auto_build.gate.losses import Complete, Incomplete, Losses
 from auto_build.gate.trials import Trials
-from auto_build.git.evidence import keep_notes, pin_landed
+from auto_build.git.evidence import keep_notes, pin_landed, read_trailers
 from auto_build.git.landing import (
     Candidate,
     Label,
@@ -111,6 +111,8 @@ class Gate:
         now = await self.repo.require_commit(self.branch)
         if await self.repo.find_commit(candidate) is None:  # it is in no ref: git gc may take it
             return ev.LandingVoided(command.chunk, now)
+        if not await self._is_own(command.chunk, candidate):
+            return ev.LandingVoided(command.chunk, now)
         if not await self.repo.is_ancestor(candidate, now):
             if command.begun:
                 return ev.LandingVoided(command.chunk, now)
@@ -122,6 +124,11 @@ class Gate:
             now = candidate
         await pin_landed(self.repo, self.spec, command.chunk, candidate)
         return ev.CandidateLanded(command.chunk, candidate, await self.sync_view(head, now))
+
+    async def _is_own(self, chunk: ChunkId, candidate: Commit) -> bool:
+        """Say whether a candidate is of this build: no spec's work lands on another's branch."""
+        signed = await read_trailers(self.repo, candidate)
+        return (signed.spec, signed.chunk) == (self.spec, chunk)
 
     async def _note(self, chunk: ChunkId, candidate: Commit, state: RunState) -> None:
         landing = state.chunks[chunk]

@@ -127,6 +127,12 @@ async def holds(repo: Repo, spec: str, head: Commit, commit: Commit) -> bool:
     return any([await repo.is_ancestor(commit, one) for one in squashed])
 
 
+async def read_trailers(repo: Repo, commit: Commit) -> Signed:
+    """Return a commit with what its trailers say."""
+    done = await repo.git("log", LINE_FORMAT, "-1", "--end-of-options", commit)
+    return parse_line(done.stdout)[0]
+
+
 async def read_evidence(repo: Repo, spec: str, base: Commit, head: Commit) -> Evidence:
     """Return all that git keeps of a build whose line goes from `base` to `head`."""
     done = await repo.git(

@@ -24,6 +24,7 @@ BRANCHES: Final = "refs/heads/auto-build"
 PINS: Final = "refs/auto-build/attempts"
 REJECTED: Final = "refs/auto-build/rejected"
 DISCARDED: Final = "refs/auto-build/discarded"
+PARKED: Final = "refs/auto-build/parked"
 _SHOWN: Final = 5  # files that are named because they are too large
 
 
@@ -101,6 +102,31 @@ def partial(commit: Commit) -> str:
     return f"-partial-{commit[:7]}"
 
 
+async def find_parked(repo: Repo, spec: str) -> tuple[str, Commit] | None:
+    """Return the last pin of a build's staging worktree as it was parked, and what it names.
+
+    What staging's branch holds anyway says that nothing is to be put back.
+    """
+    pins = await repo.refs(f"{PARKED}/{ref_part(spec)}/")
+    return max(pins.items(), key=lambda one: int(one[0].rpartition("/")[2]), default=None)
+
+
+async def pin_parked(repo: Repo, spec: str, commit: Commit) -> str:
+    """Pin the state in which a build's staging worktree is parked; return the pin."""
+    last = await find_parked(repo, spec)
+    number = int(last[0].rpartition("/")[2]) + 1 if last else 1
+    pin = f"{PARKED}/{ref_part(spec)}/{number}"
+    await repo.create_ref(pin, commit)
+    return pin
+
+
+async def forget_parked(repo: Repo, spec: str, head: Commit) -> None:
+    """Note that nothing of what was parked is to be put back any more; its pins stay."""
+    last = await find_parked(repo, spec)
+    if last and not await repo.is_ancestor(last[1], head):
+        await pin_parked(repo, spec, head)
+
+
 async def find_partial(repo: Repo, spec: str, chunk: str, attempt: int) -> Commit | None:
     """Return the last of what was kept of an attempt that its agent did not finish, if any was."""
     found: Commit | None = None
@@ -121,7 +147,8 @@ async def salvage(
 ) -> str:
     """Keep what lies in a worker slot's worktree, whoever left it there.
 
-    A file of more than `most_bytes` is not taken into git.
+    A file of more than `most_bytes` is not taken into git. What was left by the run of another spec
+    is kept under that one's name, whatever `label` says.
 
     Returns:
         The pin, or the folder where git could not take it; nothing where there was nothing.
@@ -130,6 +157,10 @@ async def salvage(
     if slot is None:
         return ""
     repo = worktrees.repo
+    owner = worktrees.find_owner(number)
+    if owner and owner != label.spec:
+        label = Label(owner, f"worker-{number}", 0)
+        onto = await repo.find_commit(branch_of(owner)) or onto
     status = await worktrees.status(slot)
     base = (status.head and await repo.merge_base(status.head, onto)) or onto
     taken = await capture(repo, slot, base, label, most_bytes=most_bytes)

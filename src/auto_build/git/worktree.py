@@ -2,7 +2,8 @@
 
 They are made once and used again; making them is serialised by one lock, since git's own is not
 enough (12 `worktree add` at once: 35 of 60 failed). Nothing is removed or overwritten here that
-was not pinned before: callers hand in what they know to be safe.
+was not pinned before: callers hand in what they know to be safe. The staging worktree only ever
+shows the branch that it is on; a slot knows for which spec it was made ready.
 """
 
 import asyncio
@@ -12,9 +13,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import RepositoryUnfit
 from auto_build.git.parse import Commit, Status, WorktreeEntry, parse_worktrees
 from auto_build.git.repo import Repo
@@ -26,6 +29,8 @@ WORKER: Final = "auto-build-worker-"
 PLANNER: Final = "auto-build-planner"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
+_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
+_OWNER: Final = "auto-build-spec"  # in a slot's git folder
 _EXCLUDE: Final = f"/{FOLDER}/".encode()
 
 
@@ -64,8 +69,8 @@ class Worktrees:
         return os.pathsep.join((str(self.folder), str(self.repo.project)))
 
     def slot_path(self, slot: int) -> Path:
-        """Return where the worktree of a worker slot is."""
-        return self.folder / f"{WORKER}{slot}"
+        """Return where the worktree of a worker slot is; staging stands for the first, if lent."""
+        return self.folder / f"{WORKER}{slot}" if slot != STAGING_SLOT else self.staging_path
 
     @property
     def staging_path(self) -> Path:
@@ -105,6 +110,13 @@ class Worktrees:
         found = Worktree(path, admin) if admin else None
         return found if found and found.is_there else None
 
+    async def find_staged(self) -> WorktreeEntry | None:
+        """Return the staging worktree as git lists it, if it is there."""
+        path = self.staging_path.resolve()
+        listed = await self.listed()
+        there = [one for one in listed if not one.prunable and Path(one.path).resolve() == path]
+        return there[0] if there else None
+
     async def require_staging(self, branch: str) -> Worktree:
         """Return the staging worktree, checked out on `branch` (a full ref name).
 
@@ -112,14 +124,15 @@ class Worktrees:
             RepositoryUnfit: another build's staging is there, something else is in the way, or the
                 branch is checked out elsewhere.
         """
+        staged = await self.find_staged()
+        if staged and staged.branch != branch:
+            raise RepositoryUnfit(
+                f"{self.staging_path} is on {short_name(staged.branch)}, not on"
+                f" {short_name(branch)}",
+                hint=f"git -C '{self.staging_path}' checkout {short_name(branch)}",
+            )
         for entry in await self.listed():
             here = Path(entry.path).resolve() == self.staging_path.resolve()
-            if here and entry.branch not in {None, branch} and not entry.prunable:
-                other = (entry.branch or "").removeprefix("refs/heads/")
-                raise RepositoryUnfit(
-                    f"{self.staging_path} holds another build, {other}",
-                    hint="merge it or discard it first (--merge, --discard with its --spec)",
-                )
             if not here and entry.branch == branch and not entry.prunable:
                 raise RepositoryUnfit(
                     f"{branch.removeprefix('refs/heads/')} is checked out in {entry.path}",
@@ -133,7 +146,41 @@ class Worktrees:
 
         Ignored files stay: they are the caches that make the next check quick.
         """
+        if slot == STAGING_SLOT:
+            return await self._lend_staging(commit)
         return await self._require_at(self.slot_path(slot), commit)
+
+    async def _lend_staging(self, commit: Commit) -> Worktree:
+        """Return the staging worktree as a slot, off its branch until it is taken back."""
+        staging = await self._require(self.staging_path, "--detach", commit)
+        (staging.git_dir / _LENT).touch()  # before it leaves its branch
+        return await self._require_at(self.staging_path, commit)
+
+    def is_lent(self) -> bool:
+        """Say whether the staging worktree serves as a slot, and shows no branch meanwhile."""
+        staging = self.find(self.staging_path)
+        return staging is not None and (staging.git_dir / _LENT).exists()
+
+    async def take_back_staging(self, branch: str) -> None:
+        """Have the staging worktree show its branch again, and nothing else."""
+        staging = await self.require_staging(branch)
+        head = await self.repo.require_commit(branch)
+        await self._reset(staging, head)
+        await self.repo.git("symbolic-ref", "HEAD", branch, git_dir=staging.git_dir)
+        await self.repo.git("update-ref", _VIEW, head, git_dir=staging.git_dir)
+        (staging.git_dir / _LENT).unlink(missing_ok=True)
+
+    def mark_slot(self, slot: Worktree, spec: str) -> None:
+        """Note for which spec a slot is made ready: what lies in it is that one's work."""
+        (slot.git_dir / _OWNER).write_text(spec, encoding="utf-8", errors="surrogateescape")
+
+    def find_owner(self, slot: int) -> str:
+        """Return the spec whose work lies in a slot; nothing where nobody noted it."""
+        admin = self._admin(self.slot_path(slot))
+        with suppress(OSError):
+            if admin:
+                return (admin / _OWNER).read_text(encoding="utf-8", errors="surrogateescape")
+        return ""
 
     async def require_planner(self, commit: Commit) -> Worktree:
         """Return the worktree in which a planner reads, at `commit`, without anything else.
@@ -265,9 +312,15 @@ class Worktrees:
         """Bring the staging worktree's files from `old` to `new`; return why not, if not.
 
         What the user changed or built in there is never overwritten: git refuses then, and the
-        view stays behind until the next landing.
+        view stays behind until the next landing. So it does where another branch was checked out
+        there by hand: the files of one build are never written among those of another. While it is
+        lent, it shows what is done there.
         """
-        seen = await self._viewed(staging, old)
+        if (staging.git_dir / _LENT).exists():
+            return ""
+        if await self.find_head(staging) != new:
+            return "another branch, or another commit, is checked out there"
+        seen = await self.shown(staging, old)
         await self.repo.git(  # a file that was only touched is no change of the user's
             "update-index",
             "-q",
@@ -291,7 +344,14 @@ class Worktrees:
         await self.repo.git("update-ref", _VIEW, new, git_dir=staging.git_dir)
         return ""
 
-    async def _viewed(self, staging: Worktree, old: Commit) -> str:
+    async def overlay(self, staging: Worktree, head: Commit, top: Commit) -> None:
+        """Have the staging worktree, clean at `head`, hold what `top` changes, as unsaved."""
+        git = partial(self.repo.git, git_dir=staging.git_dir, work_tree=staging.path)
+        await git("read-tree", "-m", "-u", head, top)
+        await git("read-tree", head)
+        await git("update-index", "-q", "--refresh", ok=(0, 1))
+
+    async def shown(self, staging: Worktree, old: Commit) -> Commit:
         """Return the commit that the view shows: the noted one, unless its index is at `old`."""
         same = await self.repo.git(
             "diff-index",
@@ -307,7 +367,7 @@ class Worktrees:
         noted = await self.repo.git(
             "rev-parse", "--verify", "--quiet", _VIEW, ok=(0, 1), git_dir=staging.git_dir
         )
-        return noted.stdout.strip() or old
+        return Commit(noted.stdout.strip()) if noted.code == 0 else old
 
     def locks(self) -> tuple[Path, ...]:
         """Return the lock files in what is ours: our worktrees, branches and pins."""
@@ -379,6 +439,11 @@ class Worktrees:
             if made is None:
                 raise RepositoryUnfit(f"git made no worktree at {path}")
             return made
+
+
+def short_name(branch: str | None) -> str:
+    """Return a branch as a user writes it."""
+    return branch.removeprefix("refs/heads/") if branch else "no branch"
 
 
 def _make_writable(folder: Path) -> None:

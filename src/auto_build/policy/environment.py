@@ -112,7 +112,8 @@ class Environment:
         return {**stated, **self._of_slot(seat, stated)} if seat.worktree else stated
 
     def _of_slot(self, seat: Seat, stated: Mapping[str, str]) -> dict[str, str]:
-        port = self.first_port + (seat.worker - 1) * self.ports
+        place = max(seat.worker - 1, 0)  # nobody works in the first slot while staging is lent
+        port = self.first_port + place * self.ports
         own = {"worktree": seat.worktree, "worker": str(seat.worker), "port": str(port)}
         ports = {"AUTO_BUILD_PORT": str(port), "AUTO_BUILD_PORT_COUNT": str(self.ports)}
 

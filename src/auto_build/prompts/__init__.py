@@ -47,6 +47,35 @@ PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "spec",
             "spec_text",
         ),
+        "fix": (
+            "chunk",
+            "request",
+            "description",
+            "claims",
+            "held",
+            "verification",
+            "before",
+            "human",
+            "instructions",
+            "spec",
+            "spec_text",
+        ),
+        "review": (
+            "round",
+            "commit",
+            "criteria",
+            "items",
+            "chunks",
+            "before",
+            "stat",
+            "diff",
+            "patch",
+            "human",
+            "instructions",
+            "spec",
+            "spec_text",
+        ),
+        "review-again": ("problems",),
         "repair": ("chunk", "title", "feedback", "round", "rounds", "human"),
         "together": ("others", "sides"),
         "resolve": ("chunk", "title", "paths", "said", "sides", "human"),
@@ -107,6 +136,7 @@ class Prompts:
         before: str = "",
         human: str = "",
         instructions: str = "",
+        request: str = "",
     ) -> str:
         """Return the first prompt of an attempt: the whole task.
 
@@ -119,9 +149,11 @@ class Prompts:
             before: what an earlier attempt came to, where there was one.
             human: what people have said about this work.
             instructions: what the repository says to agents.
+            request: the file that people read the findings in, where the work is to mend some.
         """
         return self._fill(
-            "implement",
+            "fix" if request else "implement",
+            request=request,
             spec=spec,
             spec_text=_cut(spec_text) or "(the spec has no text)",
             chunk=chunk.id,
@@ -198,6 +230,63 @@ class Prompts:
         """Return what a chunk is told about a failed try; `pin` is empty where it left nothing."""
         left = f"What it left can be read with: git show {pin}" if pin else "It left no work."
         return self._fill("again", outcome=outcome, reason=reason, left=left)
+
+    # --- reviewing -------------------------------------------------------------------------------
+
+    def review(
+        self,
+        *,
+        round_: int,
+        commit: str,
+        spec: str,
+        spec_text: str,
+        criteria: Sequence[str],
+        items: Sequence[str],
+        chunks: Sequence[str],
+        stat: str,
+        diff: str,
+        patch: str,
+        before: str = "",
+        human: str = "",
+        instructions: str = "",
+    ) -> str:
+        """Return the reviewer's first prompt.
+
+        Args:
+            round_: which review of the build it is.
+            commit: what is reviewed.
+            spec: the build's name.
+            spec_text: the specification; cut at a bound, and said so.
+            criteria: what the plan says is to be judged.
+            items: what was run, and what came of it, a line or more each.
+            chunks: what was built, a line or more each.
+            stat: git's summary of the changes.
+            diff: the beginning of their patch.
+            patch: the file that holds the whole of it.
+            before: what the round before found.
+            human: what people have said about the build.
+            instructions: what the repository says to agents.
+        """
+        return self._fill(
+            "review",
+            round=round_,
+            commit=commit,
+            spec=spec,
+            spec_text=_cut(spec_text) or "(the spec has no text)",
+            criteria=_listed(criteria) or "- the specification below, sentence by sentence",
+            items=_listed(items) or "- nothing: the plan names nothing that can be run",
+            chunks=_listed(chunks),
+            stat=stat.strip(),
+            diff=_cut(diff, what="diff"),
+            patch=patch,
+            before=_section("# What the round before has found", before),
+            human=_human(human),
+            instructions=_instructions(instructions),
+        )
+
+    def review_again(self, problems: Sequence[str]) -> str:
+        """Return what a reviewer is told whose answer cannot be taken."""
+        return self._fill("review-again", problems=_listed(problems))
 
     # --- planning --------------------------------------------------------------------------------
 

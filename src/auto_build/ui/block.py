@@ -100,7 +100,8 @@ def _workers(scene: Scene, view: View, width: int, now: float, *, most: int) -> 
 
 def _worker(row: Row, slot: int, doing: str, width: int, ids: int, now: float) -> Text:
     mark = MARKS[row.label]
-    start = f"{mark.glyph} {slot} {mark.word:<{WORD_WIDTH}} "
+    place = slot or "S"  # the staging worktree
+    start = f"{mark.glyph} {place} {mark.word:<{WORD_WIDTH}} "
     who = pad(clean(row.id), ids)
     time = clock(now - row.since) if row.since else ""
     left = width - cell_len(start) - ids - _TIME_WIDTH - 4

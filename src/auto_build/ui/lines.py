@@ -23,7 +23,17 @@ from auto_build.core.state import (
 from auto_build.core.view import Label, View
 from auto_build.journal import Record
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, hanging, numbers, one_line
-from auto_build.ui.words import clean, clip, counted, listed, span, stray_words, time_of_day, used
+from auto_build.ui.words import (
+    clean,
+    clip,
+    counted,
+    listed,
+    place,
+    span,
+    stray_words,
+    time_of_day,
+    used,
+)
 from auto_build.updates import Notice, Update
 
 _WHO_WIDTH: Final = 5
@@ -306,7 +316,7 @@ def _title(state: RunState, chunk: ChunkId) -> str:
 
 
 def _started(event: ev.AttemptStarted, state: RunState) -> Line:
-    parts = [_title(state, event.chunk), f"worker {event.slot}"]
+    parts = [_title(state, event.chunk), place(event.slot)]
     if event.attempt > 1:
         parts.append(f"attempt {event.attempt}")
     if event.alone:

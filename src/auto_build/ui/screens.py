@@ -8,6 +8,8 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
+from auto_build.core.acceptance import ItemState
+from auto_build.core.qa import Standing
 from auto_build.core.view import Label, Row, View
 from auto_build.ui.block import progress_line
 from auto_build.ui.marks import MARKS, WORD_WIDTH, Mark, Sheet, hanging, numbers, one_line
@@ -18,6 +20,7 @@ from auto_build.ui.words import (
     dollars,
     listed,
     pad,
+    place,
     source,
     span,
     stray_words,
@@ -33,6 +36,7 @@ _LEFT_OUT: Final = Mark("!", "left out", "yellow")
 _OUTSIDE: Final = Mark("!", "outside", "yellow")
 _FLAKY: Final = Mark("≈", "flaky", "yellow")
 _STRAYED: Final = Mark("!", "strayed", "yellow")
+_REVIEWED: Final = Mark("?", "review", "cyan")
 _FLAKES_SHOWN: Final = 5
 _CUT_OFF: Final = Mark("↷", "cut off", "yellow")
 _WORKED_ON: Final = frozenset({Label.RUNNING, Label.REPAIRING, Label.CHECKING, Label.LANDING})
@@ -45,6 +49,8 @@ class Ways:
 
     run: str
     review: str
+    qa: str
+    qa_status: str
     merge: str
     logs: str
     retry: str
@@ -78,6 +84,7 @@ def summary(view: View, ways: Ways, *, staging: str = "") -> Sheet:
             )
         for event in view.strays:
             yield from hanging(_start(_STRAYED), clean(stray_words(event)), width)
+        yield from _review_lines(view, width)
         if staging:
             yield Text.assemble("  staging worktree: ", clean(staging), overflow="fold")
         for what, command in _next_steps(view, ways):
@@ -125,7 +132,7 @@ def _verdict(view: View) -> Text:
     parts += numbers(view, Label.SKIPPED, Label.FAILED, Label.UNDONE, Label.BLOCKED)
     if todo := _unended(view):
         parts.append(f"{todo} to do")
-    mark = ("✓ finished ", "bold green") if view.finished else ("■ not finished ", "bold yellow")
+    mark = ("✓ finished ", "bold green") if view.complete else ("■ not finished ", "bold yellow")
     return one_line(mark, " " + ", ".join(parts))
 
 
@@ -179,6 +186,11 @@ def _next_steps(view: View, ways: Ways) -> Iterator[tuple[str, str]]:
     if _ending(view):
         return
     failed = view.at(Label.FAILED)
+    if view.finished and not view.complete:
+        yield "See what is open, and what was run:", ways.qa_status
+        yield "Have it reviewed and mended again:", ways.qa
+        yield "Look at it, and try it out in the staging worktree:", ways.review
+        return
     if view.finished:
         yield "Look at it, and try it out in the staging worktree:", ways.review
         yield "Then bring it into your branch:", ways.merge
@@ -191,6 +203,25 @@ def _next_steps(view: View, ways: Ways) -> Iterator[tuple[str, str]]:
     yield ("Then run again:" if failed else "Go on from here:"), ways.run
     if view.count(Label.LANDED):
         yield "Look at what has landed so far:", ways.review
+
+
+def _review_lines(view: View, width: int) -> Iterator[Text]:
+    """Say what the review rounds came to, and what is open."""
+    last = view.qa.last
+    if last is None or view.standing is Standing.NONE:
+        return
+    rounds = counted(view.qa.round, "round")
+    yield from hanging(_start(_REVIEWED), f"{view.standing.value} after {rounds}", width)
+    if view.qa.stopped:
+        yield from hanging(Text("    "), clean(view.qa.stopped), width)
+    for one in view.qa.open:
+        where = f"{one.place}: " if one.place else ""
+        told = clean(f"{one.severity.value}: {where}{one.what}")
+        yield from hanging(Text("    "), told, width)
+    unverified = sum(one.state is ItemState.UNVERIFIED for one in last.items)
+    if unverified:
+        told = f"{counted(unverified, 'item')} that no program could run"
+        yield from hanging(_start(_TO_VERIFY), f"{told}: see qa_report.md", width)
 
 
 def _ending(view: View) -> str:
@@ -208,7 +239,7 @@ def _status_row(row: Row, mark: Mark, ids: int, titles: int, width: int) -> Text
     start = f"  {mark.glyph} {mark.word:<{WORD_WIDTH}}  "
     facts = [
         f"attempt {row.attempt}" if row.attempt > 1 else "",
-        f"worker {row.slot}" if row.slot is not None and mark is not _CUT_OFF else "",
+        place(row.slot) if row.slot is not None and mark is not _CUT_OFF else "",
         f"until {time_of_day(row.until)}" if row.until else "",
         used(row.usage),
         clean(row.note),

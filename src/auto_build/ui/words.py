@@ -68,6 +68,11 @@ def stray_words(event: StraysFound) -> str:
     return "; ".join(part for part in (by, back, told, kept) if part)
 
 
+def place(slot: int) -> str:
+    """Return where an agent works."""
+    return f"worker {slot}" if slot else "in staging"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, as in `1 chunk` and `2 chunks`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

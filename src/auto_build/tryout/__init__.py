@@ -1,0 +1,1 @@
+"""Tries the finished build: commands, HTTP requests and pages, with its services started."""
