@@ -15,7 +15,7 @@ from auto_build.delivery import Build
 from auto_build.errors import RunLocked
 from auto_build.git.evidence import holds
 from auto_build.git.landing import BRANCHES, Label, branch_of, salvage
-from auto_build.git.parse import Commit
+from auto_build.git.parse import Commit, Status
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import KEPT, PLANNER, Worktrees
 from auto_build.history import fold
@@ -152,26 +152,25 @@ class _Broom:
         if staging is None:
             return
         status = await worktrees.status(staging)
-        branch = f"refs/heads/{status.branch}"
-        if why := await self._staging_stays(status.dirty, branch, status.head, user):
+        branch = f"refs/heads/{status.branch}" if status.branch else ""
+        if why := await self._staging_stays(status, branch, user):
             self.kept.append(f"{staging.path}: {why}")
             return
         self.removed.append(str(staging.path))
         if self.dry_run:
             return
         await worktrees.remove(staging.path)
-        if status.branch and status.head:
+        if branch and status.head:
             await self.repo.delete_ref(branch, status.head)
 
-    async def _staging_stays(
-        self, dirty: tuple[str, ...], branch: str, head: Commit | None, user: Commit
-    ) -> str:
-        spec = branch.removeprefix(f"{BRANCHES}/")
-        if dirty:
-            return f"has unsaved changes in {', '.join(dirty[:_SHOWN])}"
+    async def _staging_stays(self, status: Status, branch: str, user: Commit) -> str:
+        """Say why staging is not removed; nothing where it may be."""
+        spec, head = branch.removeprefix(f"{BRANCHES}/"), status.head
+        if status.dirty:
+            return f"has unsaved changes in {', '.join(status.dirty[:_SHOWN])}"
         if head is None or not await holds(self.repo, spec, user, head):
             return "is not merged yet (merge or discard it)"
-        if branch != "refs/heads/None" and not branch.startswith(f"{BRANCHES}/"):
+        if branch and not branch.startswith(f"{BRANCHES}/"):
             return f"is on {branch.removeprefix('refs/heads/')}, which is no build's branch"
         return ""
 
@@ -195,7 +194,7 @@ class _Broom:
         found = [
             ref
             for ref in await self.repo.refs(f"{USER}/")
-            if ref.split("/")[3] in over and not ref.split("/", 4)[4].startswith(STAYING)
+            if _spec_of(ref) in over and not ref.split("/", 4)[4].startswith(STAYING)
         ]
         await self._delete(found)
         if found:
@@ -207,7 +206,7 @@ class _Broom:
         gone: list[str] = []
         young = 0
         for ref in await self.repo.refs(f"{_REFS}/"):
-            at = over.get(ref.split("/")[3])
+            at = over.get(_spec_of(ref))
             if at is not None and at <= limit:
                 gone.append(ref)
             elif at is not None:
@@ -219,6 +218,11 @@ class _Broom:
         lines = "".join(f"delete {ref}\n" for ref in refs)
         if lines and not self.dry_run:
             await self.repo.git("update-ref", "--stdin", stdin=lines)
+
+
+def _spec_of(ref: str) -> str:
+    """Return whose a pin is, as refs spell it: it is named in the second place below ours."""
+    return ref.removeprefix(f"{_REFS}/").split("/")[1]
 
 
 async def _over(repo: Repo, workspace: Workspace) -> dict[str, float]:

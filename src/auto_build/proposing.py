@@ -13,6 +13,7 @@ from typing import Final, Literal
 from auto_build.core.story import Story
 from auto_build.delivery import Build
 from auto_build.errors import NotReady
+from auto_build.git.repo import ref_part
 from auto_build.git.user import UserGit, user_environment
 from auto_build.readiness import Wish, require_clearance, require_finished
 from auto_build.settings import load_settings
@@ -122,7 +123,7 @@ class _Proposer:
 
     async def _open(self, program: Program, base: str, title: str, body: str) -> str:
         """Have the host's program open a pull request; return what it answers, a link as a rule."""
-        folder = self.build.workspace.logs_dir(self.build.spec.name)
+        folder = self.build.workspace.logs_dir(ref_part(self.build.spec.name))
         folder.mkdir(parents=True, exist_ok=True)
         text = folder / "pull-request.md"
         text.write_text(body, encoding="utf-8")

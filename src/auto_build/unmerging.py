@@ -175,7 +175,7 @@ class _Unmerger:
         return Unmerged(self.build.spec.name, name, commit, reverted=False, notes=notes)
 
     async def _show_staging(self) -> tuple[str, ...]:
-        """Make staging's worktree again; return why not, if it is not made: the branch is enough."""
+        """Make staging's worktree again; return why it is not made, for the branch is enough."""
         if is_parked(self.state):
             return (f"{self.build.spec.name} is parked, so that it has no worktree",)
         try:
