@@ -222,7 +222,8 @@ class _Broom:
 
 def _spec_of(ref: str) -> str:
     """Return whose a pin is, as refs spell it: it is named in the second place below ours."""
-    return ref.removeprefix(f"{_REFS}/").split("/")[1]
+    _, _, place = ref.removeprefix(f"{_REFS}/").partition("/")
+    return place.partition("/")[0]
 
 
 async def _over(repo: Repo, workspace: Workspace) -> dict[str, float]:
