@@ -12,6 +12,9 @@ def subcommand_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
     return Ways(
         run=f"auto-build run {spec}{_typed(flags or {})}",
         review=f"auto-build review {spec}",
+        page=f"auto-build review {spec} --html --open",
+        approve=f"auto-build approve {spec}",
+        reject=f"auto-build reject {spec}",
         merge=f"auto-build merge {spec}",
         logs=f"auto-build logs {spec}",
         retry=f"auto-build retry {spec}",
@@ -25,6 +28,9 @@ def launcher_ways(spec: str, flags: Mapping[str, Any] | None = None) -> Ways:
     return Ways(
         run=f"{start} --spec {spec}{_typed(flags or {})}",
         review=f"{start} --spec {spec} --review",
+        page=f"{start} review {spec} --html --open",
+        approve=f"{start} approve {spec}",
+        reject=f"{start} reject {spec}",
         merge=f"{start} --spec {spec} --merge",
         logs=f"{start} logs {spec}",
         retry=f"{start} retry {spec}",

@@ -45,6 +45,9 @@ class Ways:
 
     run: str
     review: str
+    page: str
+    approve: str
+    reject: str
     merge: str
     logs: str
     retry: str

@@ -20,6 +20,7 @@ _ESCAPES: Final = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]|\x1b\[[0-?]*[ -/]*[@-~]"
     r"|\x1b[ -/]*[0-~]"
 )
+_CONTROL_PICTURES: Final = 0x2400  # what stands for NUL, and so on
 _LIMIT: Final = 2_000  # characters of one text that are looked at
 
 
@@ -33,6 +34,16 @@ def harmless(text: str) -> str:
     """Return `text` with its lines and spaces, without escape sequences and control characters."""
     lines = (_ESCAPES.sub("", line.expandtabs()) for line in text.split("\n"))
     return "\n".join("".join(_harmless(char) for char in line) for line in lines)
+
+
+def revealed(text: str) -> str:
+    """Return `text` with its lines and tabs, and a name for each character that cannot be seen.
+
+    For code, where what is left out could be what matters: marks of direction, a lone return.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else _revealed(char) for char in text)
 
 
 def clean_lines(text: str, *, most: int) -> list[str]:
@@ -145,5 +156,17 @@ def _harmless(char: str) -> str:
             return "�"
         case "Cc" | "Zl" | "Zp":
             return " "
+        case _:
+            return char
+
+
+def _revealed(char: str) -> str:
+    match unicodedata.category(char):
+        case "Cs":
+            return "�"
+        case "Cc" if char < " ":
+            return chr(_CONTROL_PICTURES + ord(char))
+        case "Cc" | "Cf" | "Zl" | "Zp":
+            return f"⟨U+{ord(char):04X}⟩"
         case _:
             return char
