@@ -60,7 +60,7 @@ def review(
     project_dir: Path,
     as_json: bool,
 ) -> int:
-    """Tell the story of SPEC: its chunks and their evidence, what was found, what is not verified."""
+    """Tell the story of SPEC: chunks and their evidence, what was found, what is not verified."""
     page = html if html is not None or not opened else ""
     form = Form(diff, chunk, page, opened, plain, pager=not (no_pager or plain))
     return show_review(project_dir, spec, Out(as_json), subcommand_ways(spec), form)
