@@ -68,8 +68,8 @@ async def approve(build: Build, *, note: str = "") -> Judged:
             summary=note.strip(),
             notes=tuple(f"approved all the same: {one.what}" for one in state.qa.open),
         )
-        _record(build, state, ev.Reviewed(review))
-        return Judged(build.spec.name, review, state.qa.open, find_unverified(state, head))
+        after = _record(build, state, ev.Reviewed(review))
+        return Judged(build.spec.name, review, state.qa.open, find_unverified(after, head))
 
 
 async def reject(build: Build, finding: Finding) -> Judged:

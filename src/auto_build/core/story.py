@@ -11,7 +11,7 @@ from enum import StrEnum
 from auto_build.core import events as ev
 from auto_build.core.acceptance import ItemResult, ItemState
 from auto_build.core.evidence import Note, digest_of
-from auto_build.core.findings import Comment, Finding, Met, Review, Source
+from auto_build.core.findings import Comment, Finding, Met, Review, Source, Verdict
 from auto_build.core.patch import FilePatch
 from auto_build.core.plan import ChunkId, VerificationKind
 from auto_build.core.qa import Standing
@@ -214,7 +214,9 @@ def tell(
 def find_unverified(state: RunState, head: str) -> tuple[Unverified, ...]:
     """Return what nobody has verified on staging's `head`, in the order of the plan."""
     tried = _tried(state, head)
+    seen = any(one.commit == head and one.verdict is not Verdict.NONE for one in state.qa.reviews)
     return (
+        *(() if seen else (Unverified("nobody has reviewed this very commit", Whom.REVIEWER),)),
         *_unverified_chunks(state, {one.chunk for one in tried}),
         *(_unverified_item(one) for one in tried if one.state is ItemState.UNVERIFIED),
         *_unknown_criteria(state, head),
@@ -264,7 +266,7 @@ def _chapters(state: RunState, view: View, timeline: Timeline, made: Made) -> It
     for row in view.rows:
         chunk = ChunkId(row.id)
         now = state.chunks[chunk]
-        checks, kept = _evidence(timeline.checks.get(row.commit), made.notes.get(row.commit))
+        checks, kept = weigh(timeline.checks.get(row.commit), made.notes.get(row.commit))
         yield Chapter(
             id=row.id,
             title=row.title,
@@ -291,10 +293,13 @@ def _chapters(state: RunState, view: View, timeline: Timeline, made: Made) -> It
         )
 
 
-def _evidence(
+def weigh(
     told: tuple[ev.CheckResult, ...] | None, note: Note | None
 ) -> tuple[tuple[Proof, ...], Kept]:
-    """Return what was checked of a landing, and whether git tells the same of it."""
+    """Return what was checked of a landing, and whether git tells the same of it.
+
+    `told` is what the journal has, `note` what git keeps; either may be silent.
+    """
     if told is None:
         if note is None:
             return (), Kept.MISSING

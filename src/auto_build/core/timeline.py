@@ -63,9 +63,23 @@ class Timeline:
 
     @property
     def speed(self) -> float | None:
-        """How many seconds of work were done in each second of work; None before there is any."""
-        done = sum(one.end_s - one.begin_s for one in self.stretches)
-        return done / self.length_s if self.length_s > 0 else None
+        """How many times as fast it was as the same work one by one would have been, about.
+
+        Work that was cut off would not have been begun then. None before there is any work.
+        """
+        done = sum(one.end_s - one.begin_s for one in self.stretches if one.end is not End.CUT)
+        if not done or self.length_s <= 0:
+            return None
+        return (self.length_s - _busy_s(self.stretches) + done) / self.length_s
+
+
+def _busy_s(stretches: Iterable[Stretch]) -> float:
+    """Return for how long anybody was at work."""
+    busy = until = 0.0
+    for one in sorted(stretches, key=lambda one: one.begin_s):
+        busy += max(one.end_s - max(one.begin_s, until), 0.0)
+        until = max(until, one.end_s)
+    return busy
 
 
 def read_timeline(records: Iterable[tuple[float, ev.Event]]) -> Timeline:

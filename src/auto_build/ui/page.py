@@ -20,7 +20,17 @@ from auto_build.core.view import Label
 from auto_build.ui.marks import MARKS
 from auto_build.ui.screens import Ways
 from auto_build.ui.story import by_words, checked_words, warnings
-from auto_build.ui.words import counted, dollars, revealed, source, span, stray_words, tokens, used
+from auto_build.ui.words import (
+    clock,
+    counted,
+    dollars,
+    revealed,
+    source,
+    span,
+    stray_words,
+    tokens,
+    used,
+)
 
 _WIDTH: Final = 1000.0  # of the picture of the times, in its own units
 _ROW: Final = 26.0
@@ -34,6 +44,7 @@ _TONES: Final = {
     Label.FAILED: "bad",
     Label.BLOCKED: "bad",
 }
+_ENDS: Final = {End.GOOD: "fine", End.BAD: "red", End.CUT: "cut"}
 _VERDICTS: Final = {Verdict.APPROVED: "good", Verdict.REJECTED: "bad", Verdict.NONE: "some"}
 _METS: Final = {Met.YES: ("✓", "good"), Met.NO: ("✗", "bad"), Met.UNKNOWN: ("?", "some")}
 _ROWS: Final = {Mark.ADDED: "add", Mark.REMOVED: "del", Mark.SAME: "", Mark.REMARK: "rem"}
@@ -64,7 +75,10 @@ def render_page(story: Story, ways: Ways, pictures: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Anchors: of files in the whole diff, of chunks, and what was found in which line."""
+    """Anchors of files in the whole diff and of chunks, and what was found in which line.
+
+    Lines move: only those that a review names at staging's head are where it says.
+    """
 
     files: Mapping[str, str]
     chunks: Mapping[str, str]
@@ -74,7 +88,8 @@ class Places:
     def of(cls, story: Story) -> "Places":
         """Give each file and each chunk an anchor, whatever it is called."""
         found: dict[tuple[str, int], tuple[Finding, ...]] = {}
-        for finding in (one for review in story.reviews for one in review.findings):
+        now = (review for review in story.reviews if review.commit == story.head)
+        for finding in (one for review in now for one in review.findings):
             if finding.file and finding.line:
                 key = finding.file, finding.line
                 found[key] = (*found.get(key, ()), finding)
@@ -87,7 +102,7 @@ class Places:
     def of_finding(self, finding: Finding) -> str:
         """Return the anchor of the line, the file or the chunk that a finding is about, if any."""
         anchor = self.files.get(finding.file, "")
-        if anchor and finding.line:
+        if anchor and finding.line and finding in self.found.get((finding.file, finding.line), ()):
             return f"{anchor}-{finding.line}"
         return anchor or self.chunks.get(finding.chunk, "")
 
@@ -163,7 +178,10 @@ def draw_chart(story: Story) -> Chart | None:
         lanes=tuple((name, tops[slot] + 14) for slot, name in lanes.items()),
         bars=tuple(_bar(one, tops, scale) for one in story.stretches),
         ticks=tuple(
-            (_LEFT + number * step * scale, span(number * step))
+            (
+                _LEFT + number * step * scale,
+                clock(number * step) if step >= 1 else span(step * number),
+            )
             for number in range(int(end / step) + 1)
         ),
         landings=tuple((_LEFT + min(at, end) * scale, chunk) for chunk, at in story.landings),
@@ -180,7 +198,7 @@ def _bar(one: Stretch, tops: Mapping[int, float], scale: float) -> Bar:
         y=top + (6 if gate else 0),
         width=width,
         height=8 if gate else 20,
-        look=f"{one.act.value} {'good' if one.end is End.GOOD else 'bad'}",
+        look=f"{one.act.value} {_ENDS[one.end]}",
         text="" if gate or len(one.chunk) * _WORD > width - 6 else one.chunk,
         title=f"{one.chunk}: {one.act.value}, {seconds}, {one.end.value}",
     )

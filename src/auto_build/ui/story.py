@@ -24,6 +24,7 @@ from auto_build.ui.words import (
 )
 
 _FILES_SHOWN: Final = 12
+_PROOFS_SHOWN: Final = 2
 _INTENT_LINES: Final = 4
 _OUTPUT_LINES: Final = 15
 _FINE: Final = frozenset({Standing.APPROVED, Standing.SKIPPED})
@@ -48,7 +49,7 @@ def story_sheet(story: Story, ways: Ways) -> Sheet:
             yield Text()
             yield from _review(review)
         yield from _section("comments", [_comment(one) for one in story.comments])
-        yield from _section("outside the slots", [stray_words(one) for one in story.strays])
+        yield from _section("outside the slots", [clean(one) for one in _strays(story)])
         yield from _section("flaky", [f"failed and passed: {clean(one)}" for one in story.flaky])
         yield from _section("what nobody has verified", [_unverified(o) for o in story.unverified])
         yield Text()
@@ -84,7 +85,7 @@ def _head(story: Story) -> Iterator[Text]:
     done = f"{story.done} of {counted(len(story.chapters), 'chunk')}"
     where = f"{story.branch} at {story.head[:10]}, {done}: "
     yield Text.assemble(clean(where), " ", (f"{story.standing.value}{by}", style))
-    yield one_line(("  " + " · ".join(_figures(story)), "dim"))
+    yield Text("  " + " · ".join(_figures(story)), style="dim")
 
 
 def _figures(story: Story) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _figures(story: Story) -> Iterator[str]:
     yield checked_words(story)
     yield f"{span(story.worked_s)} of work"
     if story.speed is not None:
-        yield f"{story.speed:.1f} times as fast as one by one"
+        yield f"about {story.speed:.1f} times as fast as one by one"
     yield counted(story.conflicts, "conflict")
     yield counted(story.repairs, "repair")
     if story.usage:
@@ -122,8 +123,7 @@ def _chapter(chapter: Chapter, *, whole: bool = False) -> Iterator[Text]:
             yield Text(f"  {line}")
     yield one_line((f"  {' · '.join(_effort(chapter))}", "dim"))
     yield from _files(chapter)
-    for proof in chapter.checks:
-        yield _proof(proof)
+    yield from _proofs(chapter.checks, most=len(chapter.checks) if whole else _PROOFS_SHOWN)
     if chapter.commit and chapter.kept is not Kept.AGREES:
         yield Text(f"  ! evidence: {chapter.kept.value}", style="yellow")
     yield from (Text(f"  ! {one}", style="yellow") for one in warnings(chapter))
@@ -157,6 +157,14 @@ def _counts(file: FilePatch) -> tuple[tuple[str, str], ...]:
     if file.added is None:
         return (("no text", "dim"),)
     return ((f"+{file.added} ", "green"), (f"-{file.removed}", "red"))
+
+
+def _proofs(proofs: tuple[Proof, ...], *, most: int) -> Iterator[Text]:
+    """Yield the first checks, which are a chunk's own, and each that is red."""
+    shown = [one for place, one in enumerate(proofs) if place < most or not one.passed]
+    yield from (_proof(one) for one in shown)
+    if more := len(proofs) - len(shown):
+        yield Text(f"    and {counted(more, 'check')} more, green", style="dim")
 
 
 def _proof(proof: Proof) -> Text:
@@ -230,6 +238,12 @@ def _unverified(one: Unverified) -> str:
     chunk = f"{clean(one.chunk)}: " if one.chunk else ""
     why = f" ({clean(one.why)})" if one.why else ""
     return f"{chunk}{clean(one.what)}{why}; for {one.whom.value}"
+
+
+def _strays(story: Story) -> Iterator[str]:
+    """Yield what was changed on the user's side and is not told of a chunk."""
+    told = {one for chapter in story.chapters for one in chapter.strays}
+    yield from (stray_words(one) for one in story.strays if one not in told)
 
 
 def _section(title: str, lines: list[str]) -> Iterator[Text]:

@@ -20,7 +20,6 @@ _ESCAPES: Final = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]|\x1b\[[0-?]*[ -/]*[@-~]"
     r"|\x1b[ -/]*[0-~]"
 )
-_CONTROL_PICTURES: Final = 0x2400  # what stands for NUL, and so on
 _LIMIT: Final = 2_000  # characters of one text that are looked at
 
 
@@ -164,8 +163,6 @@ def _revealed(char: str) -> str:
     match unicodedata.category(char):
         case "Cs":
             return "�"
-        case "Cc" if char < " ":
-            return chr(_CONTROL_PICTURES + ord(char))
         case "Cc" | "Cf" | "Zl" | "Zp":
             return f"⟨U+{ord(char):04X}⟩"
         case _:
