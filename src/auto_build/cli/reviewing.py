@@ -101,13 +101,11 @@ def _tell(value: Story | Chapter, sheet: Sheet, out: Out, form: Form) -> None:
         out.value(value)
         return
     console = out.console
-    if form.plain:
-        console.no_color = True
-    if not (form.pager and sys.stdout.isatty()):
-        console.print(sheet)
-        return
     text = _drawn(sheet, console)
-    if text.count("\n") > console.height - _ROOM:
+    if form.plain:
+        text = click.unstyle(text)
+    long = text.count("\n") > console.height - _ROOM
+    if form.pager and long and sys.stdout.isatty():
         click.echo_via_pager(text, color=True)
     else:
         click.echo(text, nl=False)
@@ -147,11 +145,11 @@ def _write_page(path: Path, story: Story, out: Out, ways: Ways, *, opened: bool)
             f"the page {path} cannot be written: {error.strerror}",
             hint="name another place: --html FILE",
         ) from error
-    if out.json:
-        out.value({"page": path})
-    else:
-        out.text(str(path))
     if opened and not webbrowser.open(path.as_uri()):
         raise EnvironmentUnfit(
             "no browser could be started to show the page", hint=f"open it yourself: {path}"
         )
+    if out.json:
+        out.value({"page": path})
+    else:
+        out.text(str(path))
