@@ -235,7 +235,13 @@ def review_of(commit: str, say: str, evidence: tuple[str, ...]) -> Review:
         verdict=Verdict.REJECTED,
         by="claude",
         summary=f"Nearly. {say}",
-        findings=(finding, Finding(severity=Severity.MINOR, what=f"a typo {say}")),
+        findings=(
+            finding,
+            replace(finding, severity=Severity.MINOR, what=f"no test of that {say}"),
+            replace(finding, severity=Severity.MINOR, what="far below", line=90),
+            replace(finding, severity=Severity.MINOR, what="as far below", line=90),
+            Finding(severity=Severity.MINOR, what=f"a typo {say}"),
+        ),
         criteria=(
             Criterion(f"it greets {say}", Met.YES, f"seen {say}"),
             Criterion("blanks are refused", Met.NO),

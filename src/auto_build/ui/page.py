@@ -110,15 +110,14 @@ class Places:
         """Return what was found in a line as it is now."""
         return self.found.get((file.path, line.new), ()) if line.new is not None else ()
 
-    def unseen(self, file: FilePatch) -> tuple[Finding, ...]:
+    def unseen(self, file: FilePatch) -> Mapping[int, tuple[Finding, ...]]:
         """Return what was found in lines of a file that its diff does not show."""
         shown = {line.new for hunk in file.hunks for line in hunk.numbered()}
-        several = (
-            findings
+        return {
+            line: findings
             for (path, line), findings in self.found.items()
             if path == file.path and line not in shown
-        )
-        return tuple(one for findings in several for one in findings)
+        }
 
 
 def _rounds(story: Story) -> Iterator[tuple[int, Sequence[Any], Sequence[Chapter]]]:
