@@ -1,4 +1,4 @@
-"""From staging to the user: look at it, merge it, throw it away, tidy up after it.
+"""From staging to the user: merge it, throw it away, tidy up after it.
 
 Invariants: the user's branch is either before or after a merge, never between; his unsaved changes
 are never touched; nothing is removed that is not landed or pinned.
@@ -13,8 +13,7 @@ from typing import Final
 from auto_build.core import events as ev
 from auto_build.core.conservation import describe
 from auto_build.core.dialects import FileStatus
-from auto_build.core.plan import ChunkId
-from auto_build.core.state import Landed, RunState
+from auto_build.core.state import RunState
 from auto_build.core.transitions import apply
 from auto_build.core.view import Label as Word
 from auto_build.core.view import View, build_view
@@ -51,35 +50,6 @@ _UNDER_WAY: Final = MappingProxyType(
         "BISECT_LOG": "bisection",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one landed chunk adds: `stat` is git's summary of its diff, one line per file.
-
-    `dropped` says which lines of either side its agent left out of a merge, and why.
-    """
-
-    chunk: str
-    title: str
-    commit: str
-    stat: str
-    unverified: str
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """What staging adds to the user's branch. `diff` is the whole of it, as a patch."""
-
-    branch: str
-    head: str
-    base: str
-    worktree: Path
-    changes: tuple[Change, ...]
-    stat: str
-    diff: str
-    view: View
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,33 +115,6 @@ class Build:
     def worktrees(self) -> Worktrees:
         """The worktrees of the repository."""
         return Worktrees(self.repo)
-
-    async def review(self) -> Review:
-        """Return what staging adds.
-
-        Raises:
-            NotReady: there is no staging branch.
-        """
-        state, view = self.require_begun()
-        head = await self.require_staging()
-        user = await self.repo.require_user_head()
-        base = await self.repo.merge_base(user, head) or head
-        changes = [
-            await self._change(state, chunk, now.commit)
-            for chunk, now in state.chunks.items()
-            if isinstance(now, Landed)
-        ]
-        span = f"{base}..{head}"
-        return Review(
-            branch=self.short_branch,
-            head=head,
-            base=base,
-            worktree=self.worktrees.staging_path,
-            changes=tuple(changes),
-            stat=await self._diff("--stat=78", span),
-            diff=await self._diff("--patch", span),
-            view=view,
-        )
 
     async def merge(self, *, partial: bool) -> Merged:
         """Bring staging into the branch that the user has checked out.
@@ -372,21 +315,6 @@ class Build:
             if not path.exists():
                 removed.append(str(path))
         return removed
-
-    async def _change(self, state: RunState, chunk: ChunkId, commit: str) -> Change:
-        now = state.chunks[chunk]
-        return Change(
-            chunk=chunk,
-            title=state.plan.chunks[chunk].title,
-            commit=commit,
-            stat=await self._diff("--stat=78", f"{commit}^1..{commit}"),
-            unverified=now.unverified if isinstance(now, Landed) else "",
-            dropped=now.dropped if isinstance(now, Landed) else (),
-        )
-
-    async def _diff(self, form: str, span: str) -> str:
-        done = await self.repo.git("diff", form, "--no-ext-diff", "--no-textconv", "--text", span)
-        return done.stdout
 
     async def require_staging(self) -> Commit:
         """Return staging's head.

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from auto_build.cli.finishing import do_discard, do_merge, show_review
+from auto_build.cli.finishing import do_discard, do_merge
 from auto_build.cli.looking import show_list, show_status
 from auto_build.cli.options import as_json, build_options, project_dir, queue_options
 from auto_build.cli.output import Out
 from auto_build.cli.queueing import Order, build_all
+from auto_build.cli.reviewing import Form, show_review
 from auto_build.cli.rounds import show_qa
 from auto_build.cli.ways import launcher_ways
 from auto_build.coordinator import Reviews
@@ -26,7 +27,7 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 @queue_options
 @click.option("--list", "list", is_flag=True, help="List the specs and how far each is.")
 @click.option("--status", is_flag=True, help="Show how the build stands.")
-@click.option("--review", is_flag=True, help="Show what staging adds.")
+@click.option("--review", is_flag=True, help="Tell the story of the build.")
 @click.option("--merge", is_flag=True, help="Bring staging into your branch.")
 @click.option("--discard", is_flag=True, help="Throw staging away (asks first).")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -90,7 +91,7 @@ def _reviews(action: str, *, skip_qa: bool) -> Reviews:
 def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int:
     match action:
         case "review":
-            return show_review(folder, spec, out, launcher_ways(spec), whole=False)
+            return show_review(folder, spec, out, launcher_ways(spec), Form())
         case "merge":
             return do_merge(folder, spec, out, partial=False)
         case "discard":
