@@ -1,4 +1,4 @@
-"""One spec's build between its runs: look at it, throw it away; what all that merges it needs.
+"""One spec's build between its runs: throw it away, and what whoever merges it needs.
 
 Invariant: nothing is removed that is not landed or pinned.
 """
@@ -11,8 +11,7 @@ from typing import Final
 
 from auto_build.core import events as ev
 from auto_build.core.dialects import FileStatus
-from auto_build.core.plan import ChunkId
-from auto_build.core.state import Landed, RunState
+from auto_build.core.state import RunState
 from auto_build.core.transitions import apply
 from auto_build.core.view import View, build_view
 from auto_build.errors import NotReady
@@ -35,37 +34,7 @@ from auto_build.journal import Journal, RunLock
 from auto_build.process import Processes, end_marked
 from auto_build.workspace import PlanWriter, Spec, Workspace
 
-_SHOWN: Final = 10
 MERGED: Final = "refs/auto-build/merged"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one landed chunk adds: `stat` is git's summary of its diff, one line per file.
-
-    `dropped` says which lines of either side its agent left out of a merge, and why.
-    """
-
-    chunk: str
-    title: str
-    commit: str
-    stat: str
-    unverified: str
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """What staging adds to the user's branch. `diff` is the whole of it, as a patch."""
-
-    branch: str
-    head: str
-    base: str
-    worktree: Path
-    changes: tuple[Change, ...]
-    stat: str
-    diff: str
-    view: View
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,33 +92,6 @@ class Build:
 
         with RunLock.acquire(self.workspace.state_dir, self.spec.name, tidy=tidy) as lock:
             yield replace(self, repo=replace(self.repo, processes=Processes(lock.lease)))
-
-    async def review(self) -> Review:
-        """Return what staging adds.
-
-        Raises:
-            NotReady: there is no staging branch.
-        """
-        state, view = self.require_begun()
-        head = await self.require_staging()
-        user = await self.repo.require_user_head()
-        base = await self.repo.merge_base(user, head) or head
-        changes = [
-            await self._change(state, chunk, now.commit)
-            for chunk, now in state.chunks.items()
-            if isinstance(now, Landed)
-        ]
-        span = f"{base}..{head}"
-        return Review(
-            branch=self.short_branch,
-            head=head,
-            base=base,
-            worktree=self.worktrees.staging_path,
-            changes=tuple(changes),
-            stat=await self._diff("--stat=78", span),
-            diff=await self._diff("--patch", span),
-            view=view,
-        )
 
     async def settle(self, state: RunState) -> RunState:
         """Return how the build stands, an undo, redo or merge that was cut off accounted for."""
@@ -249,21 +191,6 @@ class Build:
             if not path.exists():
                 removed.append(str(path))
         return removed
-
-    async def _change(self, state: RunState, chunk: ChunkId, commit: str) -> Change:
-        now = state.chunks[chunk]
-        return Change(
-            chunk=chunk,
-            title=state.plan.chunks[chunk].title,
-            commit=commit,
-            stat=await self._diff("--stat=78", f"{commit}^1..{commit}"),
-            unverified=now.unverified if isinstance(now, Landed) else "",
-            dropped=now.dropped if isinstance(now, Landed) else (),
-        )
-
-    async def _diff(self, form: str, span: str) -> str:
-        done = await self.repo.git("diff", form, "--no-ext-diff", "--no-textconv", "--text", span)
-        return done.stdout
 
     async def require_staging(self) -> Commit:
         """Return staging's head.

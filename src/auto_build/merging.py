@@ -13,9 +13,9 @@ from typing import Final
 from auto_build.cleaning import handed_of, remove_merged
 from auto_build.composing import Composed, Composer, Target
 from auto_build.core import events as ev
+from auto_build.core.brief import Brief
 from auto_build.core.events import MergeForm
 from auto_build.core.state import RunState
-from auto_build.core.story import Story
 from auto_build.delivery import MERGED, Build
 from auto_build.errors import NotReady
 from auto_build.git.evidence import holds
@@ -165,10 +165,10 @@ class _Merger:
     ) -> Composed:
         if form is MergeForm.FAST_FORWARD:
             return Composed(staging)
-        story = Story(self.build.spec.name, self.build.short_branch, staging, state)
+        brief = Brief(self.build.spec.name, self.build.short_branch, staging, state)
         said = self.wish.message
         is_squash = form is MergeForm.SQUASH
-        message = story.squash_message(said) if is_squash else story.merge_message(said)
+        message = brief.squash_message(said) if is_squash else brief.merge_message(said)
         composer = Composer(self.build, self.settings, state, self.say)
         return await composer.compose(form, tree, staging, target, message)
 

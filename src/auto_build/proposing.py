@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from auto_build.core.story import Story
+from auto_build.core.brief import Brief
 from auto_build.delivery import Build
 from auto_build.errors import NotReady
 from auto_build.git.repo import ref_part
@@ -80,12 +80,12 @@ class _Proposer:
         base = await self._base()
         self.say(f"pushing {build.short_branch} to {self.remote}")
         await self._push()
-        story = Story(build.spec.name, build.short_branch, head, state)
+        brief = Brief(build.spec.name, build.short_branch, head, state)
         program = choose_program(url, frozenset(filter(shutil.which, ("gh", "glab"))))
         pushed = Proposed(build.short_branch, self.remote, base, approval)
         if program is None:
             return pushed
-        answer = await self._open(program, base, story.title, story.proposal(approval))
+        answer = await self._open(program, base, brief.title, brief.proposal(approval))
         return Proposed(build.short_branch, self.remote, base, approval, program, answer)
 
     async def _url(self) -> str:

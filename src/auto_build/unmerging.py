@@ -9,10 +9,10 @@ from typing import Final
 
 from auto_build.composing import refusal
 from auto_build.core import events as ev
+from auto_build.core.brief import Brief
 from auto_build.core.conservation import describe
 from auto_build.core.events import MergeForm
 from auto_build.core.state import RunState
-from auto_build.core.story import Story
 from auto_build.delivery import Build
 from auto_build.errors import NotReady, RepositoryUnfit
 from auto_build.git.conservation import find_lost
@@ -197,8 +197,8 @@ class _Unmerger:
                 f"what came later changed the same lines of {', '.join(tree.paths[:SHOWN])}",
                 hint="nothing was changed. Take it back by hand, with git revert" + self._by_hand(),
             )
-        story = Story(self.build.spec.name, self.build.short_branch, self.meant.staging, self.state)
-        made = await git.commit(tree, [head], story.revert_message(commit))
+        brief = Brief(self.build.spec.name, self.build.short_branch, self.meant.staging, self.state)
+        made = await git.commit(tree, [head], brief.revert_message(commit))
         if isinstance(made, Refused):
             raise refusal(made)
         found = await find_lost(repo, commit, head, before, made)

@@ -373,7 +373,7 @@ def test_bytes_that_are_no_text_are_shown_as_they_are(project: Project) -> None:
     assert auto_build(project, "run", SPEC).code == 0
 
     assert "+caf\udce9\n" in auto_build(project, "review", SPEC, "--diff").out
-    assert "n\udce9" in auto_build(project, "review", SPEC).out
+    assert "n\N{REPLACEMENT CHARACTER}" in auto_build(project, "review", SPEC).out
     assert auto_build(project, "review", SPEC, "--json").code == 0
 
 

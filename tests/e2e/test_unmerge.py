@@ -49,6 +49,24 @@ async def test_what_nobody_has_approved_is_merged_for_a_reason_only(project: Pro
     assert meant.forced == "tried it by hand"
 
 
+async def test_what_a_person_has_approved_is_merged_until_something_lands(project: Project) -> None:
+    found = await finish(project, settings=REVIEWS)
+    approved = auto_build(project, "approve", SPEC)
+    assert approved.code == 0, approved.err
+    one_more = found.git("commit-tree", f"{found.staging}^{{tree}}", "-p", found.staging, "-m", "x")
+    found.git("update-ref", f"refs/heads/auto-build/{SPEC}", one_more)
+    void = auto_build(project, "merge", SPEC)
+    found.git("update-ref", f"refs/heads/auto-build/{SPEC}", found.staging)
+
+    done = auto_build(project, "merge", SPEC)
+
+    assert void.code == 1
+    assert f"what was approved is {found.staging[:10]}" in void.err
+    assert done.code == 0, done.err
+    assert "approved by" in done.out
+    assert found.head == found.staging
+
+
 # --- taken back -----------------------------------------------------------------------------------
 
 

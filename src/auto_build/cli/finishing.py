@@ -1,4 +1,4 @@
-"""`review`, `discard`, `clean`: look at what was built, throw it away, tidy up."""
+"""`discard`, `clean`: throw away what was built, tidy up."""
 
 import asyncio
 from pathlib import Path
@@ -8,53 +8,9 @@ import click
 from auto_build.cleaning import Cleaned, clean
 from auto_build.cli.options import as_json, project_dir
 from auto_build.cli.output import Out
-from auto_build.cli.ways import subcommand_ways
 from auto_build.delivery import Build
 from auto_build.errors import EXIT_DONE, EXIT_UNFINISHED, UsageProblem
-from auto_build.ui.console import Ways
-from auto_build.ui.words import counted, stray_words
-
-
-@click.command()
-@click.argument("spec")
-@click.option("--diff", is_flag=True, help="Print the whole diff.")
-@project_dir
-@as_json
-def review(spec: str, diff: bool, project_dir: Path, as_json: bool) -> int:
-    """Show what staging adds, chunk by chunk."""
-    return show_review(project_dir, spec, Out(as_json), subcommand_ways(spec), whole=diff)
-
-
-def show_review(folder: Path, spec: str, out: Out, ways: Ways, *, whole: bool) -> int:
-    """Print what staging adds."""
-
-    async def look() -> int:
-        found = await (await Build.open(folder, spec)).review()
-        if out.json:
-            out.value(found)
-            return EXIT_DONE
-        if whole:
-            out.text(found.diff)
-            return EXIT_DONE
-        view = found.view
-        out.text(f"{found.branch} at {found.head[:10]}: {view.done} of {len(view.rows)} chunks")
-        for change in found.changes:
-            out.text(f"\n{change.chunk}  {change.title}  ({change.commit[:10]})")
-            out.text(change.stat.rstrip() or " (changes no file)")
-            for one in change.dropped:
-                out.text(f" ! {one}")
-            if change.unverified:
-                out.text(f" ! not verified by a command: {change.unverified}")
-        out.text(f"\nin all, against {found.base[:10]}:\n{found.stat.rstrip()}")
-        for event in view.strays:
-            out.text(f" ! outside the slots: {stray_words(event)}")
-        parked = f" (parked; first: auto-build unpark {spec})" if view.parked else ""
-        out.text(f"\ntry it out in {found.worktree}{parked}")
-        out.text(f"the whole diff: git diff {found.base[:10]} {found.branch}")
-        out.text(f"bring it into your branch: {ways.merge}")
-        return EXIT_DONE
-
-    return asyncio.run(look())
+from auto_build.ui.words import counted
 
 
 @click.command()

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from auto_build.cli.finishing import do_discard, show_review
+from auto_build.cli.finishing import do_discard
 from auto_build.cli.looking import show_list, show_status
 from auto_build.cli.merging import do_merge, merge_options, read_wish
 from auto_build.cli.options import as_json, build_options, project_dir, queue_options
 from auto_build.cli.output import Out
 from auto_build.cli.queueing import Order, build_all
+from auto_build.cli.reviewing import Form, show_review
 from auto_build.cli.rounds import show_qa
 from auto_build.cli.ways import launcher_ways
 from auto_build.coordinator import Reviews
@@ -27,7 +28,7 @@ _ACTIONS = ("list", "status", "review", "merge", "discard", "qa", "qa_status")
 @queue_options
 @click.option("--list", "list", is_flag=True, help="List the specs and how far each is.")
 @click.option("--status", is_flag=True, help="Show how the build stands.")
-@click.option("--review", is_flag=True, help="Show what staging adds.")
+@click.option("--review", is_flag=True, help="Tell the story of the build.")
 @click.option("--merge", is_flag=True, help="Bring staging into your branch.")
 @merge_options
 @click.option("--discard", is_flag=True, help="Throw staging away (asks first).")
@@ -99,7 +100,7 @@ def _reviews(action: str, *, skip_qa: bool) -> Reviews:
 def _finish(action: str, folder: Path, spec: str, out: Out, *, yes: bool) -> int:
     match action:
         case "review":
-            return show_review(folder, spec, out, launcher_ways(spec), whole=False)
+            return show_review(folder, spec, out, launcher_ways(spec), Form())
         case "discard":
             return do_discard(folder, spec, out, yes=yes)
         case _:

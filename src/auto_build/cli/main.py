@@ -8,14 +8,16 @@ import click
 from auto_build.cli.boundary import invoke
 from auto_build.cli.building import pause, retry, skip, steer
 from auto_build.cli.drafting import draft, spec
-from auto_build.cli.finishing import clean_, discard, review
+from auto_build.cli.finishing import clean_, discard
 from auto_build.cli.fitting import doctor, init
+from auto_build.cli.judging import approve_, comment_, reject_
 from auto_build.cli.launcher import launch
 from auto_build.cli.looking import list_, logs, status
 from auto_build.cli.merging import merge_, undo_merge
 from auto_build.cli.parking import park, unpark
 from auto_build.cli.plans import plan
 from auto_build.cli.queueing import run
+from auto_build.cli.reviewing import review
 from auto_build.cli.revising import redo, undo, verify_
 from auto_build.cli.rounds import qa
 from auto_build.cli.showing import demo
@@ -42,6 +44,9 @@ for command in (
     steer,
     qa,
     review,
+    approve_,
+    reject_,
+    comment_,
     verify_,
     undo,
     redo,

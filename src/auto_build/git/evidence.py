@@ -4,7 +4,7 @@ Invariant: nothing here touches a worktree, the user's settings or his own notes
 is decided in `auto_build.core.evidence`; here it is written and read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 from auto_build.core.evidence import SPEC_TRAILER, SQUASHED_TRAILER, Evidence, Signed
@@ -155,7 +155,7 @@ async def read_evidence(repo: Repo, spec: str, base: Commit, head: Commit) -> Ev
         replays=frozenset([one.commit for one in line if await _is_replay(repo, one)]),
         landed=landed,
         below=frozenset(below),
-        notes=await _notes(repo, spec, {one.commit for one in line}),
+        notes=await read_notes(repo, spec, {one.commit for one in line}),
     )
 
 
@@ -196,7 +196,8 @@ async def _is_replay(repo: Repo, one: Signed) -> bool:
     return same and await repo.is_ancestor(onto, brought)
 
 
-async def _notes(repo: Repo, spec: str, wanted: set[str]) -> dict[str, str]:
+async def read_notes(repo: Repo, spec: str, wanted: Set[str]) -> dict[str, str]:
+    """Return the notes of commits, as texts, where there are any."""
     files = await _files(repo, await repo.find_commit(notes_of(spec)))
     named = {file.path.replace("/", ""): file.oid for file in files}
     return {name: await repo.content_of(oid) for name, oid in named.items() if name in wanted}

@@ -359,6 +359,17 @@ class Repo:
         cut = "\n… (cut)\n" if len(done.stdout) > most else ""
         return done.stdout[:most] + cut
 
+    async def patch(self, old: str, new: str) -> tuple[str, str]:
+        """Return what differs between two commits: line counts (`--numstat -z`), and the patch.
+
+        A rename is two files; the user's settings for diffs change nothing.
+        """
+        plain = ("diff-tree", "-r", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
+        numbers = await self.git(*plain, "--numstat", "-z", "--no-commit-id", old, new)
+        patch = await self.git(*plain, *prefixes, "--patch", "--no-commit-id", old, new)
+        return numbers.stdout, patch.stdout
+
     async def first_parents(self, old: Commit, new: Commit) -> tuple[Commit, ...]:
         """Return the commits on the first-parent line of `new` down to `old`, oldest first."""
         done = await self.git("rev-list", "--first-parent", "--reverse", f"{old}..{new}")

@@ -51,6 +51,9 @@ class Ways:
     review: str
     qa: str
     qa_status: str
+    page: str
+    approve: str
+    reject: str
     merge: str
     logs: str
     retry: str

@@ -35,6 +35,16 @@ def harmless(text: str) -> str:
     return "\n".join("".join(_harmless(char) for char in line) for line in lines)
 
 
+def revealed(text: str) -> str:
+    """Return `text` with its lines and tabs, and a name for each character that cannot be seen.
+
+    For code, where what is left out could be what matters: marks of direction, a lone return.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else _revealed(char) for char in text)
+
+
 def clean_lines(text: str, *, most: int) -> list[str]:
     """Return the first `most` lines of `text` that say anything, each of them clean."""
     lines = (clean(line) for line in text.splitlines())
@@ -150,5 +160,15 @@ def _harmless(char: str) -> str:
             return "�"
         case "Cc" | "Zl" | "Zp":
             return " "
+        case _:
+            return char
+
+
+def _revealed(char: str) -> str:
+    match unicodedata.category(char):
+        case "Cs":
+            return "�"
+        case "Cc" | "Cf" | "Zl" | "Zp":
+            return f"⟨U+{ord(char):04X}⟩"
         case _:
             return char
