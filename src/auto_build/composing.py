@@ -81,7 +81,7 @@ class Composer:
                     room = _HookRoom(self.build, git, worktree, target)
                     tree, message = await room.run(form, hooks, tree, message)
                 draft = await repo.commit_tree(tree, [target.head, staging], _DRAFT)
-                await self._require_whole(target.head, staging, draft)
+                await require_whole(self.build, target.head, staging, draft)
                 if tree != known:
                     checks = await self._require_green(prover, draft, target)
         parents = [target.head, staging] if form is MergeForm.MERGE else [target.head]
@@ -96,19 +96,6 @@ class Composer:
         ground = Groundwork(build.repo, build.worktrees, build.spec.name, self.say, self.say, most)
         await build.worktrees.exclude()
         await ground.keep_leftovers(self.state)
-
-    async def _require_whole(self, user: Commit, staging: Commit, merged: Commit) -> None:
-        """See that no line that either side added is missing in the merge."""
-        base = await self.build.repo.merge_base(user, staging)
-        if base is None:
-            return
-        found = await find_lost(self.build.repo, base, user, staging, merged)
-        if found.lost:
-            raise NotReady(
-                f"the merge would lose lines that one side added:\n{describe(found.lost)}",
-                hint="a merge driver in git's attributes may do that; merge it by hand: git merge"
-                f" {self.build.short_branch}",
-            )
 
     async def _require_green(
         self, prover: Prover, at: Commit, target: Target
@@ -170,6 +157,24 @@ class _HookRoom:
         where = self.worktree
         done = await self.build.repo.git(*args, git_dir=where.git_dir, work_tree=where.path)
         return done.stdout.strip()
+
+
+async def require_whole(build: Build, user: Commit, staging: Commit, merged: Commit) -> None:
+    """See that no line that either side added is missing in what both became.
+
+    Raises:
+        NotReady: one is.
+    """
+    base = await build.repo.merge_base(user, staging)
+    if base is None:
+        return
+    found = await find_lost(build.repo, base, user, staging, merged)
+    if found.lost:
+        raise NotReady(
+            f"the merge would lose lines that one side added:\n{describe(found.lost)}",
+            hint="a merge driver in git's attributes may do that; merge it by hand: git merge"
+            f" {build.short_branch}",
+        )
 
 
 def refusal(refused: Refused) -> NotReady:

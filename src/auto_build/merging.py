@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from auto_build.cleaning import handed_of, remove_merged
-from auto_build.composing import Composed, Composer, Target
+from auto_build.composing import Composed, Composer, Target, require_whole
 from auto_build.core import events as ev
 from auto_build.core.brief import Brief
 from auto_build.core.events import MergeForm
@@ -101,6 +101,7 @@ class _Merger:
         form = self._form(target, behind=behind)
         tree = await self._tree(staging, target, behind=behind)
         if tree == await repo.tree_of(target.head) and not behind:
+            await require_whole(build, target.head, staging, target.head)
             return await self._note(state, staging, target)
         await require_free(repo, await repo.changes(target.head, tree))
         made = await self._compose(form, tree, state, staging, target)
