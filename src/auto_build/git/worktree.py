@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -111,10 +111,12 @@ class Worktrees:
         return found if found and found.is_there else None
 
     async def find_staged(self) -> WorktreeEntry | None:
-        """Return the staging worktree as git lists it, if it is there."""
+        """Return the staging worktree as git lists it, if it is there; lent, by its own branch."""
         path = self.staging_path.resolve()
         listed = await self.listed()
         there = [one for one in listed if not one.prunable and Path(one.path).resolve() == path]
+        if there and there[0].branch is None:
+            return replace(there[0], branch=self._lent_from() or None)
         return there[0] if there else None
 
     async def require_staging(self, branch: str) -> Worktree:
@@ -146,20 +148,25 @@ class Worktrees:
 
         Ignored files stay: they are the caches that make the next check quick.
         """
-        if slot == STAGING_SLOT:
-            return await self._lend_staging(commit)
         return await self._require_at(self.slot_path(slot), commit)
 
-    async def _lend_staging(self, commit: Commit) -> Worktree:
-        """Return the staging worktree as a slot, off its branch until it is taken back."""
+    async def lend_staging(self, branch: str, commit: Commit) -> Worktree:
+        """Return the staging worktree as a slot, off its `branch` until it is taken back."""
         staging = await self._require(self.staging_path, "--detach", commit)
-        (staging.git_dir / _LENT).touch()  # before it leaves its branch
+        (staging.git_dir / _LENT).write_text(branch, encoding="utf-8", errors="surrogateescape")
         return await self._require_at(self.staging_path, commit)
 
     def is_lent(self) -> bool:
         """Say whether the staging worktree serves as a slot, and shows no branch meanwhile."""
-        staging = self.find(self.staging_path)
-        return staging is not None and (staging.git_dir / _LENT).exists()
+        return bool(self._lent_from())
+
+    def _lent_from(self) -> str:
+        """Return the branch that the staging worktree was lent from; nothing where it is not."""
+        admin = self._admin(self.staging_path)
+        with suppress(OSError):
+            if admin:
+                return (admin / _LENT).read_text(encoding="utf-8", errors="surrogateescape")
+        return ""
 
     async def take_back_staging(self, branch: str) -> None:
         """Have the staging worktree show its branch again, and nothing else."""
