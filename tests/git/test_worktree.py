@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import RepositoryUnfit
 from auto_build.git.landing import Captured, CaptureRefused, Label, capture, salvage
 from auto_build.git.parse import Commit
@@ -180,6 +181,23 @@ async def test_staging_holds_one_build_at_a_time(
     run_git(staging.path, "checkout", "--quiet", "--detach")
     with pytest.raises(RepositoryUnfit, match="is on no branch, not on auto-build/001"):
         await worktrees.require_staging(BRANCH)
+
+
+async def test_staging_that_is_lent_is_still_its_builds(
+    worktrees: Worktrees, staging: Worktree, head: Commit
+) -> None:
+    await worktrees.repo.create_ref("refs/heads/auto-build/002", head)
+    for _ in range(2):  # it is lent again, to the next fixer
+        await worktrees.require_slot(STAGING_SLOT, head)
+
+    staged = await worktrees.find_staged()
+    assert (staged and staged.branch) == BRANCH
+    with pytest.raises(RepositoryUnfit, match="is on auto-build/001, not on auto-build/002"):
+        await worktrees.take_back_staging("refs/heads/auto-build/002")
+
+    await worktrees.take_back_staging(BRANCH)
+    assert run_git(staging.path, "symbolic-ref", "HEAD").strip() == BRANCH
+    assert not worktrees.is_lent()
 
 
 @pytest.mark.parametrize("instead", [("-b", "mine"), ("auto-build/002",), ("--detach",)])

@@ -29,8 +29,8 @@ WORKER: Final = "auto-build-worker-"
 PLANNER: Final = "auto-build-planner"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
-_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
 _OWNER: Final = "auto-build-spec"  # in a slot's git folder
+_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
 _EXCLUDE: Final = f"/{FOLDER}/".encode()
 
 
@@ -175,19 +175,8 @@ class Worktrees:
         await self._reset(staging, head)
         await self.repo.git("symbolic-ref", "HEAD", branch, git_dir=staging.git_dir)
         await self.repo.git("update-ref", _VIEW, head, git_dir=staging.git_dir)
-        (staging.git_dir / _LENT).unlink(missing_ok=True)
-
-    def mark_slot(self, slot: Worktree, spec: str) -> None:
-        """Note for which spec a slot is made ready: what lies in it is that one's work."""
-        (slot.git_dir / _OWNER).write_text(spec, encoding="utf-8", errors="surrogateescape")
-
-    def find_owner(self, slot: int) -> str:
-        """Return the spec whose work lies in a slot; nothing where nobody noted it."""
-        admin = self._admin(self.slot_path(slot))
-        with suppress(OSError):
-            if admin:
-                return (admin / _OWNER).read_text(encoding="utf-8", errors="surrogateescape")
-        return ""
+        for name in (_OWNER, _LENT):
+            (staging.git_dir / name).unlink(missing_ok=True)
 
     async def require_planner(self, commit: Commit) -> Worktree:
         """Return the worktree in which a planner reads, at `commit`, without anything else.
@@ -323,7 +312,7 @@ class Worktrees:
         there by hand: the files of one build are never written among those of another. While it is
         lent, it shows what is done there.
         """
-        if (staging.git_dir / _LENT).exists():
+        if self.is_lent():
             return ""
         if await self.find_head(staging) != new:
             return "another branch, or another commit, is checked out there"
