@@ -117,7 +117,7 @@ class Groundwork:
     @property
     def _has_lent(self) -> bool:
         """Say whether the staging worktree is lent, and was this build's when it was."""
-        return self.worktrees.find_lender() in {"", self.branch}
+        return self.worktrees.find_lender() == self.branch
 
     async def staging_is_free(self) -> bool:
         """Say whether the staging worktree shows its branch, and nobody has changed it there."""

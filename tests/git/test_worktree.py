@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import RepositoryUnfit
 from auto_build.git.landing import Captured, CaptureRefused, Label, capture, salvage
 from auto_build.git.parse import Commit
@@ -188,7 +187,7 @@ async def test_staging_that_is_lent_is_still_its_builds(
 ) -> None:
     await worktrees.repo.create_ref("refs/heads/auto-build/002", head)
     for _ in range(2):  # it is lent again, to the next fixer
-        await worktrees.require_slot(STAGING_SLOT, head)
+        await worktrees.lend_staging(BRANCH, head)
 
     staged = await worktrees.find_staged()
     assert (staged and staged.branch) == BRANCH

@@ -116,7 +116,7 @@ class Worktrees:
         listed = await self.listed()
         there = [one for one in listed if not one.prunable and Path(one.path).resolve() == path]
         if there and there[0].branch is None:
-            return replace(there[0], branch=self._lent_from() or None)
+            return replace(there[0], branch=self.find_lender() or None)
         return there[0] if there else None
 
     async def require_staging(self, branch: str) -> Worktree:
@@ -158,14 +158,26 @@ class Worktrees:
 
     def is_lent(self) -> bool:
         """Say whether the staging worktree serves as a slot, and shows no branch meanwhile."""
-        return bool(self._lent_from())
+        return bool(self.find_lender())
 
-    def _lent_from(self) -> str:
+    def find_lender(self) -> str:
         """Return the branch that the staging worktree was lent from; nothing where it is not."""
-        admin = self._admin(self.staging_path)
+        return self._noted(self.staging_path, _LENT)
+
+    def mark_slot(self, slot: Worktree, spec: str) -> None:
+        """Note for which spec a slot is made ready: what lies in it is that one's work."""
+        (slot.git_dir / _OWNER).write_text(spec, encoding="utf-8", errors="surrogateescape")
+
+    def find_owner(self, slot: int) -> str:
+        """Return the spec whose work lies in a slot; nothing where nobody noted it."""
+        return self._noted(self.slot_path(slot), _OWNER)
+
+    def _noted(self, path: Path, name: str) -> str:
+        """Return what is noted in the git folder of the worktree at `path`, if anything is."""
+        admin = self._admin(path)
         with suppress(OSError):
             if admin:
-                return (admin / _LENT).read_text(encoding="utf-8", errors="surrogateescape")
+                return (admin / name).read_text(encoding="utf-8", errors="surrogateescape")
         return ""
 
     async def take_back_staging(self, branch: str) -> None:
