@@ -217,7 +217,8 @@ class _Trying:
 
     async def __call__(self, items: Sequence[Item], at: Commit) -> tuple[ItemResult, ...]:
         seat = self.engine.slots.seat(1, REVIEWER)
-        return await self.tryout.run(items, at, seat, self.engine.ledger.state.gate.standing)
+        tryout = replace(self.tryout, evidence=self.tryout.evidence / at[:10])
+        return await tryout.run(items, at, seat, self.engine.ledger.state.gate.standing)
 
 
 def _all_items(acceptance: Acceptance, checks: Sequence[str]) -> Acceptance:

@@ -113,7 +113,7 @@ class Groundwork:
         onto = await self.repo.require_commit(self.branch)
         live = state.live if state else {}
         owners = {now.attempt.slot: (chunk, now) for chunk, now in live.items()}
-        lent = (STAGING_SLOT,) if self.worktrees.is_lent() else ()
+        lent = (STAGING_SLOT,) if self._has_lent else ()
         for slot in (*self.worktrees.slots(), *lent):
             ours = self.worktrees.find_owner(slot) in {"", self.spec}
             nobody = (ChunkId(f"worker-{slot}"), None)
@@ -125,6 +125,11 @@ class Groundwork:
             if kept := await salvage(self.worktrees, slot, label, onto, most_bytes=most):
                 self.say(f"unfinished work found in worker {slot} is kept as {kept}")
         await self.take_back_staging()
+
+    @property
+    def _has_lent(self) -> bool:
+        """Say whether the staging worktree is lent, and was this build's when it was."""
+        return self.worktrees.find_lender() == self.branch
 
     async def staging_is_free(self) -> bool:
         """Say whether the staging worktree shows its branch, and nobody has changed it there."""
@@ -140,7 +145,7 @@ class Groundwork:
 
         That is the pin of what `whose` agent left there, or nothing.
         """
-        if not self.worktrees.is_lent():
+        if not self._has_lent:
             return ""
         onto = await self.repo.require_commit(self.branch)
         label, most = Label(self.spec, whose, 0), self.most_file_bytes

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from auto_build.containment.firewall import Firewall
 from auto_build.core.state import STAGING_SLOT
 from auto_build.errors import EnvironmentUnfit, RepositoryUnfit
-from auto_build.git.landing import Label, salvage
+from auto_build.git.landing import Label, branch_of, salvage
 from auto_build.git.parse import GITLINK, Commit, File, Status
 from auto_build.git.worktree import Worktree, Worktrees
 from auto_build.journal import now
@@ -199,17 +199,17 @@ class Slots:
         status = await self._status(there) if there else None
         if number == STAGING_SLOT and not self.worktrees.is_lent():
             await self._keep_staging(commit, status)
-            status = None
+            there = None
         if there and status and status.head == commit and not (status.branch or status.dirty):
             self.worktrees.mark_slot(there, self.spec)
             return there
         try:
-            worktree = await self.worktrees.require_slot(number, commit)
+            worktree = await self._occupy(number, commit)
         except (RepositoryUnfit, CommandFailed):
             if number not in self._used:
                 raise
             await self.worktrees.set_aside(self.worktrees.slot_path(number))  # it was ours
-            worktree = await self.worktrees.require_slot(number, commit)
+            worktree = await self._occupy(number, commit)
         self._used.add(number)
         self.worktrees.mark_slot(worktree, self.spec)
         if status and status.head:
@@ -217,6 +217,12 @@ class Slots:
             self._renew(worktree, status.modules)
             self._stamp(number, worktree, {*status.dirty, *(entry.path for entry in changed)})
         return worktree
+
+    async def _occupy(self, number: int, commit: Commit) -> Worktree:
+        """Return a slot's worktree at a commit, whatever was there before."""
+        if number == STAGING_SLOT:
+            return await self.worktrees.lend_staging(branch_of(self.spec), commit)
+        return await self.worktrees.require_slot(number, commit)
 
     async def _keep_staging(self, commit: Commit, status: Status | None) -> None:
         """Keep what somebody did in the staging worktree before it is lent."""

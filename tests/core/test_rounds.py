@@ -128,6 +128,15 @@ UNMENDED = failed(REJECTED)
             Mend(1, (BELL, WHISTLE)),
         ),
         (play(REJECTED, looked(1, "h0", of=Source.PERSON)), "h0", Approved()),
+        (
+            play(
+                REJECTED,
+                looked(1, "h0", of=Source.PERSON),
+                looked(1, "h0", WHISTLE, of=Source.PERSON),
+            ),
+            "h0",
+            Mend(1, (WHISTLE,)),
+        ),
     ],
 )
 def test_what_is_next(state: RunState, head: str, step: Step) -> None:

@@ -182,6 +182,23 @@ async def test_staging_holds_one_build_at_a_time(
         await worktrees.require_staging(BRANCH)
 
 
+async def test_staging_that_is_lent_is_still_its_builds(
+    worktrees: Worktrees, staging: Worktree, head: Commit
+) -> None:
+    await worktrees.repo.create_ref("refs/heads/auto-build/002", head)
+    for _ in range(2):  # it is lent again, to the next fixer
+        await worktrees.lend_staging(BRANCH, head)
+
+    staged = await worktrees.find_staged()
+    assert (staged and staged.branch) == BRANCH
+    with pytest.raises(RepositoryUnfit, match="is on auto-build/001, not on auto-build/002"):
+        await worktrees.take_back_staging("refs/heads/auto-build/002")
+
+    await worktrees.take_back_staging(BRANCH)
+    assert run_git(staging.path, "symbolic-ref", "HEAD").strip() == BRANCH
+    assert not worktrees.is_lent()
+
+
 @pytest.mark.parametrize("instead", [("-b", "mine"), ("auto-build/002",), ("--detach",)])
 async def test_where_another_branch_is_checked_out_by_hand_the_view_is_left_alone(
     worktrees: Worktrees, staging: Worktree, history: History, head: Commit, instead: list[str]

@@ -103,7 +103,8 @@ async def _open(order: Order) -> "_Queue":
             raise UsageProblem(f"{spec.name} is named twice", hint="name each spec once")
         if spec.plan_path.exists():
             spec.load_plan(ordered_phases=settings.run.ordered_phases)
-    return _Queue(order, workspace, specs, reviewed=settings.qa.review)
+    reviewed = settings.qa.review and order.reviews is Reviews.AS_SET
+    return _Queue(order, workspace, specs, reviewed=reviewed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,8 @@ class _Queue:
             RunLocked: another run is going on.
         """
         view = load_view(self.workspace, spec.name)
+        again = self.order.reviews is Reviews.AGAIN
         try:
-            again = self.order.reviews is Reviews.AGAIN
             through = view and is_through(view, reviewed=self.reviewed) and not again
             if view and through and not _has_news(spec, view):
                 self._tell_skipped(view)

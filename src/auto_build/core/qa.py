@@ -60,11 +60,12 @@ class Qa:
 
     @property
     def open(self) -> tuple[Finding, ...]:
-        """What has to be mended: the findings of the last round, each once."""
-        if self.last is None or self.last.verdict is Verdict.APPROVED:
-            return ()
-        of_round = [review for review in self.reviews if review.round == self.round]
-        found = [one for review in of_round for one in review.blocking]
+        """What has to be mended: what the last round found since its last approval, each once."""
+        found: list[Finding] = []
+        for review in reversed(self.reviews):
+            if review.round != self.round or review.verdict is Verdict.APPROVED:
+                break
+            found[:0] = review.blocking
         return tuple({one.key: one for one in found}.values())
 
     def find_approval(self, head: str) -> Review | None:

@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -29,8 +29,8 @@ WORKER: Final = "auto-build-worker-"
 PLANNER: Final = "auto-build-planner"
 KEPT: Final = "kept"
 _VIEW: Final = "refs/worktree/auto-build-view"
-_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
 _OWNER: Final = "auto-build-spec"  # in a slot's git folder
+_LENT: Final = "auto-build-lent"  # in staging's git folder while it serves as a slot
 _EXCLUDE: Final = f"/{FOLDER}/".encode()
 
 
@@ -111,10 +111,12 @@ class Worktrees:
         return found if found and found.is_there else None
 
     async def find_staged(self) -> WorktreeEntry | None:
-        """Return the staging worktree as git lists it, if it is there."""
+        """Return the staging worktree as git lists it, if it is there; lent, by its own branch."""
         path = self.staging_path.resolve()
         listed = await self.listed()
         there = [one for one in listed if not one.prunable and Path(one.path).resolve() == path]
+        if there and there[0].branch is None:
+            return replace(there[0], branch=self.find_lender() or None)
         return there[0] if there else None
 
     async def require_staging(self, branch: str) -> Worktree:
@@ -146,20 +148,37 @@ class Worktrees:
 
         Ignored files stay: they are the caches that make the next check quick.
         """
-        if slot == STAGING_SLOT:
-            return await self._lend_staging(commit)
         return await self._require_at(self.slot_path(slot), commit)
 
-    async def _lend_staging(self, commit: Commit) -> Worktree:
-        """Return the staging worktree as a slot, off its branch until it is taken back."""
+    async def lend_staging(self, branch: str, commit: Commit) -> Worktree:
+        """Return the staging worktree as a slot, off its `branch` until it is taken back."""
         staging = await self._require(self.staging_path, "--detach", commit)
-        (staging.git_dir / _LENT).touch()  # before it leaves its branch
+        (staging.git_dir / _LENT).write_text(branch, encoding="utf-8", errors="surrogateescape")
         return await self._require_at(self.staging_path, commit)
 
     def is_lent(self) -> bool:
         """Say whether the staging worktree serves as a slot, and shows no branch meanwhile."""
-        staging = self.find(self.staging_path)
-        return staging is not None and (staging.git_dir / _LENT).exists()
+        return bool(self.find_lender())
+
+    def find_lender(self) -> str:
+        """Return the branch that the staging worktree was lent from; nothing where it is not."""
+        return self._noted(self.staging_path, _LENT)
+
+    def mark_slot(self, slot: Worktree, spec: str) -> None:
+        """Note for which spec a slot is made ready: what lies in it is that one's work."""
+        (slot.git_dir / _OWNER).write_text(spec, encoding="utf-8", errors="surrogateescape")
+
+    def find_owner(self, slot: int) -> str:
+        """Return the spec whose work lies in a slot; nothing where nobody noted it."""
+        return self._noted(self.slot_path(slot), _OWNER)
+
+    def _noted(self, path: Path, name: str) -> str:
+        """Return what is noted in the git folder of the worktree at `path`, if anything is."""
+        admin = self._admin(path)
+        with suppress(OSError):
+            if admin:
+                return (admin / name).read_text(encoding="utf-8", errors="surrogateescape")
+        return ""
 
     async def take_back_staging(self, branch: str) -> None:
         """Have the staging worktree show its branch again, and nothing else."""
@@ -168,19 +187,8 @@ class Worktrees:
         await self._reset(staging, head)
         await self.repo.git("symbolic-ref", "HEAD", branch, git_dir=staging.git_dir)
         await self.repo.git("update-ref", _VIEW, head, git_dir=staging.git_dir)
-        (staging.git_dir / _LENT).unlink(missing_ok=True)
-
-    def mark_slot(self, slot: Worktree, spec: str) -> None:
-        """Note for which spec a slot is made ready: what lies in it is that one's work."""
-        (slot.git_dir / _OWNER).write_text(spec, encoding="utf-8", errors="surrogateescape")
-
-    def find_owner(self, slot: int) -> str:
-        """Return the spec whose work lies in a slot; nothing where nobody noted it."""
-        admin = self._admin(self.slot_path(slot))
-        with suppress(OSError):
-            if admin:
-                return (admin / _OWNER).read_text(encoding="utf-8", errors="surrogateescape")
-        return ""
+        for name in (_OWNER, _LENT):
+            (staging.git_dir / name).unlink(missing_ok=True)
 
     async def require_planner(self, commit: Commit) -> Worktree:
         """Return the worktree in which a planner reads, at `commit`, without anything else.
@@ -316,7 +324,7 @@ class Worktrees:
         there by hand: the files of one build are never written among those of another. While it is
         lent, it shows what is done there.
         """
-        if (staging.git_dir / _LENT).exists():
+        if self.is_lent():
             return ""
         if await self.find_head(staging) != new:
             return "another branch, or another commit, is checked out there"
