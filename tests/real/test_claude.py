@@ -19,6 +19,10 @@ from auto_build.agents.script import Edit, Script, Sleep, Turn
 from auto_build.core import events as ev
 from auto_build.core.acceptance import ItemState
 from auto_build.core.usage import CostSource
+from auto_build.delivery import Build
+from auto_build.demo.build import SPEC_NAME
+from auto_build.merging import merge
+from auto_build.readiness import Wish
 from tests.real.demo import SCENARIO, RealDemo, demo_script
 from tests.stubs import acts
 from tests.stubs.server import ModelStub, Served
@@ -231,6 +235,18 @@ def test_the_money_adds_up_to_the_cent(built: Built) -> None:
     assert (told.input_tokens, told.output_tokens) == (tokens_in, tokens_out)
     each = [row.usage.cost_usd or 0.0 for row in built.view.rows]
     assert sum(each) + (built.view.reviewers.cost_usd or 0.0) == pytest.approx(told.cost_usd)
+
+
+async def test_what_is_approved_is_merged_and_what_was_made_for_it_is_gone(built: Built) -> None:
+    project = built.demo.project
+    approved = built.view.qa.reviews[-1].commit
+
+    done = await merge(await Build.open(project, SPEC_NAME), Wish())
+
+    assert (done.branch, done.commit) == ("main", approved)
+    assert done.approval == "approved by real in round 2"
+    assert "type=_some" in (project / "shelf/commands/goal.py").read_text()
+    assert not (project / ".worktrees").exists()
 
 
 # --- budgets --------------------------------------------------------------------------------------
