@@ -23,10 +23,10 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n auto -m "not slow"
+	$(BIN)/pytest -q -n auto --dist loadgroup -m "not slow"
 
 test: $(READY)
-	$(BIN)/pytest -n auto $(if $(ONLY),-m "$(ONLY)")
+	$(BIN)/pytest -n auto --dist loadgroup $(if $(ONLY),-m "$(ONLY)")
 
 agents: .agents/.ready
 

@@ -435,6 +435,8 @@ def test_what_a_killed_run_and_its_killed_guards_left_is_ended_by_the_next_run(
     run = Driver.start(project)
     project.wait_until_exists(project.slot(1) / "begun.log")
     guards = psutil.Process(run.process.pid).children()
+    for guard in guards:
+        guard.suspend()  # or it ends its program as soon as the coordinator is gone
     for process in (psutil.Process(run.process.pid), *guards):
         process.kill()
     run.kill()

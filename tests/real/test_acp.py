@@ -38,7 +38,13 @@ class Built:
     served: tuple[Served, ...]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.program)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, id=kind.program, marks=pytest.mark.xdist_group(kind.program))
+        for kind in KINDS
+    ],
+)
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Built]:

@@ -32,7 +32,8 @@ DOLLARS = (3.0, 15.0)  # for a million tokens in and out, by the vendor's price 
 LIMITED, KILLED, REFUSED, HOLDER = "3-2", "4-2", "2-2", "2-1"
 RESET_S = 4.0
 
-pytestmark = pytest.mark.slow
+# one process builds it, for all that look at it
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("claude")]
 
 
 class Built:

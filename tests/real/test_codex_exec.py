@@ -14,7 +14,8 @@ from tests.agents.installed import codex_home, require_program, with_programs
 from tests.real.demo import SCENARIO, RealDemo, demo_script
 from tests.stubs.server import ModelStub, Served
 
-pytestmark = pytest.mark.slow
+# one process builds it, for all that look at it
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("codex_exec")]
 PRICE = "price = { input = 2.0, output = 10.0 }"
 
 
