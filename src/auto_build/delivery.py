@@ -27,7 +27,7 @@ from auto_build.git.landing import (
 from auto_build.git.parse import Commit
 from auto_build.git.repo import Repo, ref_part
 from auto_build.git.worktree import Worktrees
-from auto_build.groundwork import find_settled, take_back_half
+from auto_build.groundwork import Groundwork, find_settled, take_back_half
 from auto_build.history import load_state
 from auto_build.inbox import Inbox
 from auto_build.journal import Journal, RunLock
@@ -94,8 +94,14 @@ class Build:
             yield replace(self, repo=replace(self.repo, processes=Processes(lock.lease)))
 
     async def settle(self, state: RunState) -> RunState:
-        """Return how the build stands, an undo, redo or merge that was cut off accounted for."""
+        """Return how the build stands, an undo, redo or merge that was cut off accounted for.
+
+        A staging worktree that a killed run had lent shows its branch again; what was left in it is
+        kept.
+        """
         await take_back_half(self.repo, state)
+        if self.worktrees.find_lender() == self.branch:
+            await self._ground.keep_leftovers(state)
         for event in await find_settled(self.repo, self.branch, state):
             self.record(event)
             state = apply(state, event)
@@ -148,13 +154,14 @@ class Build:
 
     # --- shared ----------------------------------------------------------------------------------
 
+    @property
+    def _ground(self) -> Groundwork:
+        return Groundwork(self.repo, self.worktrees, self.spec.name, _quietly, _quietly)
+
     async def is_ours(self) -> bool:
         """Say whether the staging worktree shows this build and not another."""
-        path = self.worktrees.staging_path.resolve()
-        return any(
-            Path(entry.path).resolve() == path and entry.branch == self.branch
-            for entry in await self.worktrees.listed()
-        )
+        staged = await self.worktrees.find_staged()
+        return staged is not None and staged.branch == self.branch
 
     async def checked_out_elsewhere(self) -> str:
         """Return the worktree besides staging that has the build's branch checked out, if any."""
@@ -229,3 +236,7 @@ class Build:
     def _reset_plan(self, state: RunState) -> None:
         notes = {chunk: {"status": FileStatus.PENDING.value} for chunk in state.chunks}
         PlanWriter(self.spec.plan_path, self.workspace.state_dir).write(notes)
+
+
+def _quietly(_: str) -> None:
+    """Say nothing: what is kept is under a pin, which `clean --pins` and git tell."""

@@ -124,7 +124,8 @@ class Groundwork:
             most = self.most_file_bytes
             if kept := await salvage(self.worktrees, slot, label, onto, most_bytes=most):
                 self.say(f"unfinished work found in worker {slot} is kept as {kept}")
-        await self.take_back_staging()
+        if lent:
+            await self.worktrees.take_back_staging(self.branch)
 
     @property
     def _has_lent(self) -> bool:

@@ -11,6 +11,7 @@ from auto_build.core.findings import Source
 from auto_build.core.qa import Standing
 from auto_build.history import load_state
 from auto_build.workspace import Workspace
+from tests.e2e.commands import auto_build
 from tests.e2e.project import SPEC, Driver, Project, Report, append, chunk, shell, sleep, write
 
 Json = Any
@@ -312,3 +313,29 @@ def test_killed_at_every_transition_the_rounds_go_on_in_the_round_that_they_were
     assert state.qa.find_approval(built.head())
     check_shown(built)
     built.check_nothing_left()
+
+
+@pytest.mark.parametrize("command", ["merge", "discard", "park"])
+def test_after_a_fixer_was_killed_in_staging_people_find_it_as_it_was(
+    built: Project, command: str
+) -> None:
+    built.agent("review", BELL)
+    built.agent("qa-1", append("a.txt", "half a bell\n"), shell("touch begun.log; sleep 300"))
+    run = Driver.start(built)
+    run.wait_for("AttemptStarted", "qa-1")
+    built.wait_until_exists(staging_of(built) / "begun.log")
+    run.kill()
+
+    with built.user_acts():
+        done = auto_build(built, command, "001", *(["--yes"] if command == "discard" else []))
+
+    assert done.code == (1 if command == "merge" else 0), done.err
+    (kept,) = [pin for pin in built.pins() if "partial" in pin]
+    assert kept.startswith("001-demo/qa-1/1-partial-")
+    assert "half a bell" in built.show("a.txt", f"refs/auto-build/attempts/{kept}")
+    if command == "merge":
+        assert "chunks have not landed: qa-1" in done.err
+        check_shown(built)
+        assert auto_build(built, "discard", "001", "--yes").code == 0
+    else:
+        assert not staging_of(built).exists()
