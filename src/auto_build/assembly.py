@@ -11,7 +11,7 @@ from auto_build.core.acceptance import Acceptance, Item, ItemResult
 from auto_build.core.criteria import read_acceptance
 from auto_build.core.document import Json
 from auto_build.core.plan import VerificationKind
-from auto_build.core.state import REVIEWER, RunState
+from auto_build.core.state import REVIEWER, Landed, RunState
 from auto_build.engine.base import Ledger
 from auto_build.engine.briefing import Briefing
 from auto_build.engine.conversation import Patience
@@ -156,6 +156,7 @@ def review_rounds(
     *,
     ground: Groundwork,
     drive: Callable[[], Awaitable[RunState]],
+    hear: Callable[[], None],
     document: Mapping[str, Json],
 ) -> Rounds:
     """Return the review rounds of a build: with its engine's slots, watch and agent.
@@ -165,6 +166,7 @@ def review_rounds(
         engine: what its chunks are done with.
         ground: its groundwork.
         drive: has the chunks done that are open.
+        hear: takes up people's wishes.
         document: its plan file.
     """
     run = site.settings.run
@@ -188,9 +190,7 @@ def review_rounds(
         spec=site.spec.name,
         spec_text=site.spec.load_text,
         instructions=load_instructions(site.repo.project),
-        acceptance=_all_items(
-            read_acceptance(document, engine.ledger.state.plan), site.settings.gate.checks
-        ),
+        acceptance=_all_items(document, engine.ledger.state, site.settings.gate.checks),
         logs=engine.logs,
         notice=engine.notice,
     )
@@ -201,6 +201,7 @@ def review_rounds(
         ground=ground,
         settings=site.settings.qa,
         drive=drive,
+        hear=hear,
         workers=run.parallel,
         pauses=engine.pauses,
         max_wait_s=run.max_wait_h * 3600,
@@ -221,15 +222,18 @@ class _Trying:
         return await tryout.run(items, at, seat, self.engine.ledger.state.gate.standing)
 
 
-def _all_items(acceptance: Acceptance, checks: Sequence[str]) -> Acceptance:
-    """Return what a plan asks for, and the project's own checks besides."""
-    named = {item.command for item in acceptance.items}
+def _all_items(document: Mapping[str, Json], state: RunState, checks: Sequence[str]) -> Acceptance:
+    """Return what a plan asks for of all that has landed, and the project's own checks besides."""
+    read = read_acceptance(document, state.plan)
+    landed = {chunk for chunk, now in state.chunks.items() if isinstance(now, Landed)}
+    items = tuple(item for item in read.items if not item.chunk or item.chunk in landed)
+    named = {item.command for item in items}
     own = tuple(
         Item(id=f"check-{place}", kind=VerificationKind.COMMAND, what=line, command=line)
         for place, line in enumerate(checks, start=1)
         if line not in named
     )
-    return replace(acceptance, items=(*own, *acceptance.items))
+    return replace(read, items=(*own, *items))
 
 
 def _of_slots(site: Bench) -> Environment:

@@ -316,9 +316,13 @@ class _Session:
                 hint=f"auto-build run {self.spec.name}",
             )
         inbox = Inbox(self.workspace.state_dir, self.spec.name, self._note_file())
-        for wish in inbox.take():
-            if is_admissible(self.state, wish):
-                self.record(wish)
+
+        def hear() -> None:
+            for wish in inbox.take():
+                if is_admissible(self.state, wish):
+                    self.record(wish)
+
+        hear()
         run = self.settings.run
 
         async def build() -> RunState:
@@ -337,12 +341,16 @@ class _Session:
             await self._measure(baseline)
             await engine.watch.take()
             await build()
-            if rounds := self._rounds(engine, file, build):
+            if rounds := self._rounds(engine, file, build, hear):
                 await rounds.run(again=self.reviews is Reviews.AGAIN)
         return self.view()
 
     def _rounds(
-        self, engine: LocalEngine, file: PlanFile, build: Callable[[], Awaitable[RunState]]
+        self,
+        engine: LocalEngine,
+        file: PlanFile,
+        build: Callable[[], Awaitable[RunState]],
+        hear: Callable[[], None],
     ) -> Rounds | None:
         """Return the review rounds of a build that is finished, unless nobody wants any."""
         if not is_reviewable(self.state) or self.state.paused:
@@ -352,7 +360,12 @@ class _Session:
         if not self._wants_reviews:
             return None
         return review_rounds(
-            self._site, engine, ground=self._ground, drive=build, document=file.document
+            self._site,
+            engine,
+            ground=self._ground,
+            drive=build,
+            hear=hear,
+            document=file.document,
         )
 
     @property

@@ -22,7 +22,7 @@ from auto_build.core.planfile import PlanFile
 from auto_build.core.reconcile import begin, take_in
 from auto_build.core.state import STAGING_SLOT, Landed, Running, RunState
 from auto_build.core.transitions import apply
-from auto_build.errors import EnvironmentUnfit
+from auto_build.errors import EnvironmentUnfit, UsageProblem
 from auto_build.git.evidence import base_of, find_squashed, holds, mend_pins, read_signed
 from auto_build.git.landing import Label, branch_of, find_parked, forget_parked, pins_of, salvage
 from auto_build.git.parse import Commit
@@ -165,6 +165,12 @@ class Groundwork:
                 f" file{'s' if len(unsaved) > 1 else ''}: {shown}"
             )
 
+    async def find_attempts(self, chunks: Iterable[ChunkId]) -> dict[ChunkId, int]:
+        """Return the highest attempt number that was landed or pinned under each chunk's name."""
+        head = await self.repo.require_commit(self.branch)
+        landings = await read_signed(self.repo, self.spec, head)
+        return _highest(landings, await self.repo.refs(pins_of(self.spec)), chunks)
+
     async def find_news(self, state: RunState | None, file: PlanFile) -> tuple[Event, ...]:
         """Return the events that say what the plan file and git know and the journal does not."""
         head = await self.repo.require_commit(self.branch)
@@ -172,6 +178,7 @@ class Groundwork:
         found = Landings.read(landings)
         landed, undone = _last(found.standing), _last(found.undone)
         attempts = _highest(landings, await self.repo.refs(pins_of(self.spec)), file.plan.chunks)
+        _require_own_names(state, file)
         if state is None or state.discarded:
             base = await self.repo.merge_base(head, await self.repo.require_user_head()) or head
             known, gone = (
@@ -267,6 +274,18 @@ async def _find_revised(
     if await repo.is_ancestor(Commit(state.revision.candidate), head):
         return (RevisionLanded(),)
     return (RevisionVoided(head),)
+
+
+def _require_own_names(state: RunState | None, file: PlanFile) -> None:
+    """See that no chunk of the plan file has the name of one that mends a finding."""
+    if state is None or state.discarded:
+        return
+    mending = {chunk.id for phase in state.plan.phases if phase.round for chunk in phase.chunks}
+    if both := sorted(mending & file.plan.chunks.keys()):
+        raise UsageProblem(
+            f"{', '.join(both)} in the plan has the name of a chunk that mends a finding",
+            hint="give it another id in the plan file",
+        )
 
 
 def _last(landings: Mapping[str, Sequence[Signed]]) -> dict[ChunkId, Commit]:

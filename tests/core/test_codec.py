@@ -135,7 +135,7 @@ EVENTS: list[ev.Event] = [
     ev.ReviewStarted(1, "head", budget=2.5),
     ev.ReviewSpent("c0de", Usage(output_tokens=9)),
     *(ev.Reviewed(review) for review in REVIEWS),
-    ev.FixesAsked(PHASE, in_staging=True),
+    ev.FixesAsked(PHASE, in_staging=True, attempts={A: 2}),
     ev.Commented(Comment("too long", A, "me")),
     *(ev.MergeMeant("main", "was", "c0ffee", "head", form, "late") for form in ev.MergeForm),
     ev.MergeVoided("a hook said no"),

@@ -19,7 +19,7 @@ from auto_build.core.rounds import (
     plan_fixes,
     round_of_person,
 )
-from auto_build.core.state import Landed, RunState, Skipped
+from auto_build.core.state import Landed, Pending, RunState, Skipped
 from auto_build.core.transitions import IllegalTransition, apply, start
 from auto_build.core.view import Times, build_view
 
@@ -222,3 +222,15 @@ def test_a_persons_word_belongs_to_the_round_that_is_not_mended_yet() -> None:
     assert round_of_person(FIRST) == 1
     assert round_of_person(REJECTED) == 1
     assert round_of_person(MENDED) == 2
+
+
+def test_a_plans_own_chunks_keep_their_names() -> None:
+    taken = ("one", "qa-1", "fix-qa-1-2")
+    (fix,) = plan_fixes(1, (BELL,), apart=False, taken=taken).chunks
+    assert fix.id == "fix-fix-qa-1"
+
+
+def test_what_was_pinned_under_the_name_of_a_fix_is_not_taken_for_its_work() -> None:
+    phase = plan_fixes(1, (BELL,), apart=False)
+    state = play(REJECTED, ev.FixesAsked(phase, attempts={ChunkId("qa-1"): 2}))
+    assert state.chunks[ChunkId("qa-1")] == Pending(2)

@@ -339,3 +339,18 @@ def test_after_a_fixer_was_killed_in_staging_people_find_it_as_it_was(
         assert auto_build(built, "discard", "001", "--yes").code == 0
     else:
         assert not staging_of(built).exists()
+
+
+async def test_after_a_discard_a_fix_is_made_anew(built: Project) -> None:
+    built.agent("review", BELL, attempt=1)
+    built.agent("qa-1", append("a.txt", "old bell\n"), attempt=1)
+    built.agent("qa-1", append("a.txt", "new bell\n"), attempt=2)
+    built.agent("review", APPROVED, attempt=2)
+    await built.run()
+    with built.user_acts():
+        assert auto_build(built, "discard", "001", "--yes").code == 0
+
+    report = await built.run()
+
+    assert report.view.complete
+    assert built.show("a.txt").endswith("new bell\n")

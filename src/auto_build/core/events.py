@@ -266,11 +266,13 @@ class Reviewed:
 class FixesAsked:
     """What a review found is to be mended by the chunks of a phase.
 
-    `in_staging` says that its agent works in the staging worktree, and not in a worker slot.
+    `in_staging` says that its agent works in the staging worktree, and not in a worker slot;
+    `attempts` holds the highest attempt number pinned earlier under the name of each chunk.
     """
 
     phase: Phase
     in_staging: bool = False
+    attempts: Mapping[ChunkId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

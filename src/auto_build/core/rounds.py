@@ -1,6 +1,6 @@
 """What is next in the review rounds, and which chunks mend what was found. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,21 +143,26 @@ def round_of_person(state: RunState) -> int:
 # --- mending -------------------------------------------------------------------------------------
 
 
-def plan_fixes(round_: int, findings: Sequence[Finding], *, apart: bool) -> Phase:
-    """Return the phase that mends findings.
+def plan_fixes(
+    round_: int, findings: Sequence[Finding], *, apart: bool, taken: Collection[str] = ()
+) -> Phase:
+    """Return the phase that mends findings, under names that are not `taken`.
 
     `apart` has those in different files mended by chunks of their own, which claim these files;
     where one has no place, nobody can tell what it needs, and one chunk mends them all.
     """
+    base = f"qa-{round_}"
+    while any(one == base or one.startswith(f"{base}-") for one in taken):
+        base = f"fix-{base}"
     claimed = _by_claim(findings) if apart else None
     groups = claimed if claimed and len(claimed) > 1 else {None: list(findings)}
     several = len(groups) > 1
     chunks = tuple(
-        _fix(f"qa-{round_}-{place}" if several else f"qa-{round_}", claim, group)
+        _fix(f"{base}-{place}" if several else base, claim, group)
         for place, (claim, group) in enumerate(groups.items(), start=1)
     )
     name = f"Mending what review {round_} found"
-    return Phase(id=PhaseId(f"qa-{round_}"), name=name, chunks=chunks, round=round_)
+    return Phase(id=PhaseId(base), name=name, chunks=chunks, round=round_)
 
 
 def _by_claim(findings: Iterable[Finding]) -> Mapping[Claim | None, list[Finding]] | None:

@@ -167,7 +167,8 @@ def _ask_for_fixes(state: RunState, event: ev.FixesAsked) -> RunState:
     if state.live or not phase.round or any(one.id in state.chunks for one in phase.chunks):
         raise IllegalTransition(state.live, event)
     plan = replace(state.plan, phases=(*state.plan.phases, phase))
-    chunks = {**state.chunks, **{chunk.id: Pending() for chunk in phase.chunks}}
+    fresh = {chunk.id: Pending(event.attempts.get(chunk.id, 0)) for chunk in phase.chunks}
+    chunks = {**state.chunks, **fresh}
     return replace(state, plan=plan, chunks=MappingProxyType(chunks))
 
 

@@ -40,7 +40,7 @@ class Rounds:
     """Reviews one build until it is approved, or nobody can go on.
 
     `drive` has chunks done; `workers` is how many may be at work. A usage limit is waited for up to
-    `max_wait_s` seconds; `clock` gives the seconds since the epoch.
+    `max_wait_s` seconds; `clock` gives the seconds since the epoch; `hear` takes up people's wishes.
     """
 
     ledger: Ledger
@@ -49,6 +49,7 @@ class Rounds:
     ground: Groundwork
     settings: QaSettings
     drive: Callable[[], Awaitable[RunState]]
+    hear: Callable[[], None]
     workers: int
     pauses: Pauses
     max_wait_s: float
@@ -65,8 +66,10 @@ class Rounds:
             return
         if again or not self.ledger.state.qa.under_way:
             self.ledger.record(ev.QaBegan(self.settings.rounds))
-        while not self.ledger.state.paused and await self._step():
-            pass
+        while await self._step():
+            self.hear()
+            if self.ledger.state.paused:
+                return
 
     async def _step(self) -> bool:
         """Take one step; say whether another one follows."""
@@ -135,5 +138,11 @@ class Rounds:
         in_staging = self.settings.fix == "staging" and await self.ground.staging_is_free()
         if self.settings.fix == "staging" and not in_staging:
             self.reviewer.notice("", "the staging worktree is in use: it is mended in a worker")
-        phase = plan_fixes(state.qa.round, state.qa.open, apart=not in_staging and self.workers > 1)
-        self.ledger.record(ev.FixesAsked(phase, in_staging))
+        phase = plan_fixes(
+            state.qa.round,
+            state.qa.open,
+            apart=not in_staging and self.workers > 1,
+            taken={*state.chunks, *(one.id for one in state.plan.phases)},
+        )
+        attempts = await self.ground.find_attempts([chunk.id for chunk in phase.chunks])
+        self.ledger.record(ev.FixesAsked(phase, in_staging, attempts))
