@@ -40,7 +40,7 @@ class Rounds:
     """Reviews one build until it is approved, or nobody can go on.
 
     `drive` has chunks done; `workers` is how many may be at work. A usage limit is waited for up to
-    `max_wait_s` seconds; `clock` gives the seconds since the epoch; `hear` takes up people's wishes.
+    `max_wait_s` seconds; `clock` gives the seconds since the epoch, `hear` takes up wishes.
     """
 
     ledger: Ledger
