@@ -7,6 +7,9 @@ pipe closes, which it does also when the coordinator is killed. Its exit code is
 
 Invariant: when the guard has ended, nothing that the program started is left. On Linux the guard
 adopts orphans, so that a double fork does not get away; elsewhere the tree is followed by parent.
+
+A guard stands before each agent and each check, and what it loads is paid for each time. So it runs
+without `site` (python -S) and `typing`, and what follows a tree is loaded only where there is one.
 """
 
 import ctypes
@@ -17,15 +20,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from importlib import import_module
 
-import psutil
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import psutil
 
-_SET_CHILD_SUBREAPER: Final = 36
-_NOT_STARTED: Final = 127
-_KILL_LIMIT_S: Final = 10.0
-_POLL_S: Final = 0.02
-_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SET_CHILD_SUBREAPER = 36
+_NOT_STARTED = 127
+_KILL_LIMIT_S = 10.0
+_POLL_S = 0.02
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(argv: list[str]) -> int:
@@ -40,7 +45,8 @@ def main(argv: list[str]) -> int:
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = _spawn(program, control)
     code = _wait(child, control, wake_read)
-    _end_descendants(grace_s if code is None else 0.0)
+    if sys.platform != "linux" or _has_children():
+        _end_descendants(grace_s if code is None else 0.0)
     return 128 + signal.SIGTERM if code is None else code
 
 
@@ -49,7 +55,7 @@ def _note(number: int, _frame: object) -> None:
         _stopping.append(number)
 
 
-_stopping: Final[list[int]] = []
+_stopping: list[int] = []
 
 
 def _spawn(program: list[str], control: int) -> int:
@@ -95,29 +101,41 @@ def _reap(child: int) -> int | None:
     return found
 
 
+def _has_children() -> bool:
+    """Say whether a child is left, which may be an orphan that was adopted."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def _end_descendants(grace_s: float) -> None:
     """Ask every descendant to end, wait up to `grace_s` seconds, then kill what is left."""
-    me = psutil.Process()
+    import_module("site").main()  # where psutil is
+    processes = import_module("psutil")
+    gone: type[Exception] = processes.Error
+    me: psutil.Process = processes.Process()
     asked: set[psutil.Process] = set()
     limit = time.monotonic() + grace_s
     while time.monotonic() < limit and (left := _living(me)):
         for process in set(left) - asked:  # again and again: one that is asked may just have forked
-            _signal(process.terminate)
+            _signal(process.terminate, gone)
         asked.update(left)
         time.sleep(_POLL_S)
     limit = time.monotonic() + _KILL_LIMIT_S
     while (left := _living(me)) and time.monotonic() < limit:
         for process in left:
-            _signal(process.kill)
+            _signal(process.kill, gone)
         time.sleep(_POLL_S)
 
 
-def _signal(send: Callable[[], None]) -> None:
-    with suppress(psutil.Error):  # gone, or another user's: the others must end all the same
+def _signal(send: Callable[[], None], gone: type[Exception]) -> None:
+    with suppress(gone):  # gone, or another user's: the others must end all the same
         send()
 
 
-def _living(me: psutil.Process) -> list[psutil.Process]:
+def _living(me: "psutil.Process") -> "list[psutil.Process]":
     _reap(0)
     return me.children(recursive=True)
 

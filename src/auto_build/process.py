@@ -179,7 +179,7 @@ class Processes:
     ) -> tuple[asyncio.subprocess.Process, int]:
         """Start a guard with a program; return it, and the pipe whose closing stops them."""
         control_read, control_write = os.pipe()
-        guard = (sys.executable, "-I", _GUARD, str(control_read), str(grace_s))
+        guard = (sys.executable, "-I", "-S", _GUARD, str(control_read), str(grace_s))
         try:
             started = await asyncio.create_subprocess_exec(  # noqa: TID251 - this is the door
                 *guard,

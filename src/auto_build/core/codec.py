@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final, get_args
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from auto_build.core.document import Json
 
 def encode_event(event: events.Event) -> dict[str, Json]:
     """Return an event as plain JSON values, its type under `type`."""
-    body: dict[str, Json] = _ADAPTERS[type(event).__name__].dump_python(event, mode="json")
+    body: dict[str, Json] = _adapter(type(event).__name__).dump_python(event, mode="json")
     return {"type": type(event).__name__, **body}
 
 
@@ -24,11 +25,11 @@ def decode_event(value: Mapping[str, Json]) -> events.Event:
     """
     body = dict(value)
     name = body.pop("type", None)
-    if not isinstance(name, str) or name not in _ADAPTERS:
+    if not isinstance(name, str) or name not in _EVENTS:
         raise ValueError(f"unknown event type {name!r}")
     if unknown := body.keys() - {one.name for one in fields(_EVENTS[name])}:
         raise ValueError(f"unknown fields of {name}: {', '.join(sorted(unknown))}")
-    event: events.Event = _ADAPTERS[name].validate_python(body)
+    event: events.Event = _adapter(name).validate_python(body)
     return event
 
 
@@ -37,6 +38,7 @@ _EVENTS: Final[Mapping[str, type[events.Event]]] = {
 }
 
 
-_ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
-    name: TypeAdapter(kind) for name, kind in _EVENTS.items()
-}
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    """Return what reads and writes a kind of event; made when the first of its kind is met."""
+    return TypeAdapter(_EVENTS[name])
