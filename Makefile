@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup check test demo agents format clean
+.PHONY: setup check style quick test demo agents format clean
 
 setup: $(READY)
 
@@ -18,11 +18,15 @@ $(READY): pyproject.toml
 	@touch $(READY)
 	@echo "ready: try  make demo"
 
-check: $(READY)
+check: style quick
+
+style: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+quick: $(READY)
 	$(BIN)/pytest -q -n auto --dist loadgroup -m "not slow"
 
 test: $(READY)
